@@ -1,0 +1,46 @@
+# How this project declares its libraries, tools and tests: one line each where they live.
+
+add_library(npuc_options INTERFACE)
+target_include_directories(npuc_options INTERFACE
+  $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}> $<BUILD_INTERFACE:${PROJECT_BINARY_DIR}>)
+target_compile_options(npuc_options INTERFACE -Wall -Wextra -Werror -Wno-unused-parameter)
+if(NPUC_SANITIZE)
+  target_compile_options(npuc_options INTERFACE -fsanitize=${NPUC_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  target_link_options(npuc_options INTERFACE -fsanitize=${NPUC_SANITIZE})
+endif()
+
+# npuc_library(NAME SOURCES a.cpp… [LINK lib…] [PROTOS x.proto…]): a static library, included by paths from the root.
+function(npuc_library name)
+  cmake_parse_arguments(arg "" "" "SOURCES;LINK;PROTOS" ${ARGN})
+  set(generated)
+  foreach(proto ${arg_PROTOS})
+    file(RELATIVE_PATH path ${PROJECT_SOURCE_DIR} ${CMAKE_CURRENT_SOURCE_DIR}/${proto})
+    string(REGEX REPLACE "\\.proto$" "" stem ${path})
+    add_custom_command(
+      OUTPUT ${PROJECT_BINARY_DIR}/${stem}.pb.cc ${PROJECT_BINARY_DIR}/${stem}.pb.h
+      COMMAND protobuf::protoc -I ${PROJECT_SOURCE_DIR} --cpp_out=${PROJECT_BINARY_DIR} ${path}
+      WORKING_DIRECTORY ${PROJECT_SOURCE_DIR}
+      DEPENDS ${PROJECT_SOURCE_DIR}/${path} VERBATIM)
+    set_source_files_properties(${PROJECT_BINARY_DIR}/${stem}.pb.cc PROPERTIES COMPILE_OPTIONS "-w")
+    list(APPEND generated ${PROJECT_BINARY_DIR}/${stem}.pb.cc ${PROJECT_BINARY_DIR}/${stem}.pb.h)
+  endforeach()
+  add_library(${name} STATIC ${arg_SOURCES} ${generated})
+  target_link_libraries(${name} PUBLIC npuc_options ${arg_LINK})
+endfunction()
+
+# npuc_tool(NAME SOURCES a.cpp… [LINK lib…]): a program in build/PRESET/bin.
+function(npuc_tool name)
+  cmake_parse_arguments(arg "" "" "SOURCES;LINK" ${ARGN})
+  add_executable(${name} ${arg_SOURCES})
+  target_link_libraries(${name} PRIVATE npuc_options ${arg_LINK})
+endfunction()
+
+# npuc_unit_test(NAME SOURCES a.cpp… [LINK lib…]): Catch2 tests in build/PRESET/tests/unit/NAME, run by test/run.py and ctest.
+function(npuc_unit_test name)
+  cmake_parse_arguments(arg "" "" "SOURCES;LINK" ${ARGN})
+  add_executable(${name} ${arg_SOURCES})
+  target_link_libraries(${name} PRIVATE npuc_options npuc_catch_main ${arg_LINK})
+  target_compile_definitions(${name} PRIVATE NPUC_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests/unit)
+  add_test(NAME ${name} COMMAND ${name})
+endfunction()

@@ -1,0 +1,90 @@
+#!/usr/bin/env python3
+"""Run every test layer against a build and end with one line "N passed, N failed".
+
+Usage: run.py --build build/release [--layer unit] [FILTER]
+
+A layer is a function that yields (name, passed, detail). FILTER keeps the tests whose name contains it. A runner that dies
+or reports no test is itself a failure. Exit status: 0 if nothing failed and something passed.
+"""
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import xml.etree.ElementTree as xml
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+def junit(layer, command, report, env=None):
+    """Run COMMAND, which writes a JUnit file REPORT, and yield what it says."""
+    if os.path.exists(report):
+        os.remove(report)
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", env=env)
+    try:
+        cases = list(xml.parse(report).getroot().iter("testcase"))
+    except (OSError, xml.ParseError):
+        cases = []
+    failures = 0
+    for case in cases:
+        if case.find("skipped") is not None:
+            continue
+        bad = [e for kind in ("failure", "error") for e in case.findall(kind)]
+        failures += bool(bad)
+        name = f"{layer}/{case.get('classname', '')}/{case.get('name', '')}"
+        yield name, not bad, "\n".join(filter(None, ((e.get("message") or "") + "\n" + (e.text or "") for e in bad)))
+    if not cases or (done.returncode != 0 and not failures):
+        yield f"{layer}/{os.path.basename(command[0])}", False, f"exit status {done.returncode}\n{done.stdout[-4000:]}"
+
+
+def unit(build, scratch):
+    folder = os.path.join(build, "tests", "unit")
+    for name in sorted(os.listdir(folder)):
+        report = os.path.join(scratch, name + ".xml")
+        yield from junit("unit", [os.path.join(folder, name), "-r", "junit", "-o", report], report)
+
+
+def conformance(build, scratch):
+    folder = os.path.join(build, "tests", "conformance")
+    for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else []:
+        report = os.path.join(scratch, name + ".xml")
+        yield from junit("conformance", [os.path.join(folder, name), "--junit", report], report)
+
+
+def lit(build, scratch):
+    """The text tests: test/lit and test/e2e, whose configuration CMake wrote into the build."""
+    for suite in ("lit", "e2e"):
+        folder = os.path.join(build, "test", suite)
+        if not os.path.exists(os.path.join(folder, "lit.site.cfg.py")):
+            continue
+        report = os.path.join(scratch, suite + ".xml")
+        runner = os.path.join(os.environ.get("NPUC_LLVM", "/usr/lib/llvm-22"), "bin", "lit")
+        yield from junit(suite, [runner, "-q", "-j2", "--xunit-xml-output", report, folder], report)
+
+
+LAYERS = {"unit": unit, "lit": lit, "conformance": conformance}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--build", required=True)
+    parser.add_argument("--layer", choices=LAYERS, action="append")
+    parser.add_argument("filter", nargs="?", default="")
+    args = parser.parse_args()
+    passed = failed = 0
+    with tempfile.TemporaryDirectory() as scratch:
+        for layer in args.layer or LAYERS:
+            before = passed, failed
+            for name, ok, detail in LAYERS[layer](os.path.abspath(args.build), scratch):
+                if args.filter not in name:
+                    continue
+                passed, failed = passed + ok, failed + (not ok)
+                if not ok:
+                    print(f"FAILED {name}\n{detail}", flush=True)
+            print(f"{layer}: {passed - before[0]} passed, {failed - before[1]} failed", file=sys.stderr, flush=True)
+    print(f"{passed} passed, {failed} failed")
+    return 0 if passed and not failed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
