@@ -66,7 +66,11 @@ std::string Diagnostics::text() const {
 std::string Diagnostics::json() const {
   nlohmann::ordered_json list = nlohmann::ordered_json::array();
   for (const Diagnostic &d : all_)
-    list.push_back({{"severity", name(d.severity)}, {"where", d.where}, {"what", d.what}, {"why", d.why}, {"hint", d.hint}});
+    list.push_back({{"severity", name(d.severity)},
+                    {"where", d.where},
+                    {"what", d.what},
+                    {"why", d.why},
+                    {"hint", d.hint}});
   nlohmann::ordered_json document = {{"schema_version", 1}, {"diagnostics", std::move(list)}};
   return document.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + '\n';
 }

@@ -8,7 +8,8 @@ TEST_CASE("diagnostics keep their order and count errors only") {
   Diagnostics diagnostics;
   diagnostics.warning("a", "odd");
   CHECK_FALSE(diagnostics.hasErrors());
-  diagnostics.error("node 'x'", "unsupported operator 'Foo'", "no handler for version 3", "export with opset 17");
+  diagnostics.error("node 'x'", "unsupported operator 'Foo'", "no handler for version 3",
+                    "export with opset 17");
   CHECK(diagnostics.errorCount() == 1);
   CHECK(diagnostics.text() == "warning: a: odd\n"
                               "error: node 'x': unsupported operator 'Foo': no handler for version 3\n"
