@@ -17,6 +17,7 @@ struct TypeInfo {
 constexpr std::array<TypeInfo, elementTypeCount> types = {{
     {"bool", 8, false, false},
     {"i4", 4, false, true},
+    {"u4", 4, false, false},
     {"i8", 8, false, true},
     {"u8", 8, false, false},
     {"i16", 16, false, true},

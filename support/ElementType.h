@@ -11,6 +11,7 @@ namespace npuc {
 enum class ElementType : uint8_t {
   Bool, ///< One byte, 0 or 1.
   I4,   ///< Two to a byte, the element of even index in the low half.
+  U4,   ///< Packed as I4.
   I8,
   U8,
   I16,
@@ -26,7 +27,7 @@ enum class ElementType : uint8_t {
   F32,
   F64,
 };
-inline constexpr unsigned elementTypeCount = 16;
+inline constexpr unsigned elementTypeCount = 17;
 
 /// "i8", "f16", "f8e4m3", …: the spelling of text forms and reports.
 std::string_view name(ElementType type);

@@ -39,8 +39,8 @@ std::optional<Array> parseNpy(std::span<const std::byte> bytes, const std::strin
                               Diagnostics &diagnostics);
 
 /// Writes a .npz atomically, stored without compression; equal arrays give equal bytes, at any time and
-/// place. An error if a type is not one of NumPy's (I4, F8E4M3, F8E5M2, BF16: convert first), two names are
-/// equal, or the file cannot be written.
+/// place. An error if a type is not one of NumPy's (I4, U4, F8E4M3, F8E5M2, BF16: convert first), two names
+/// are equal, or the file cannot be written.
 bool writeNpz(const std::string &path, std::span<const NamedArray> arrays, Diagnostics &diagnostics);
 
 /// Writes a .npy atomically; errors as writeNpz.
