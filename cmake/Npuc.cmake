@@ -3,7 +3,8 @@
 add_library(npuc_options INTERFACE)
 target_include_directories(npuc_options INTERFACE
   $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}> $<BUILD_INTERFACE:${PROJECT_BINARY_DIR}>)
-target_compile_options(npuc_options INTERFACE -Wall -Wextra -Werror -Wno-unused-parameter)
+# Without contraction a product and a sum are two roundings on every machine, as they are written.
+target_compile_options(npuc_options INTERFACE -Wall -Wextra -Werror -Wno-unused-parameter -ffp-contract=off)
 if(NPUC_SANITIZE)
   target_compile_options(npuc_options INTERFACE -fsanitize=${NPUC_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
   target_link_options(npuc_options INTERFACE -fsanitize=${NPUC_SANITIZE})
@@ -26,6 +27,29 @@ function(npuc_library name)
   endforeach()
   add_library(${name} STATIC ${arg_SOURCES} ${generated})
   target_link_libraries(${name} PUBLIC npuc_options ${arg_LINK})
+endfunction()
+
+# npuc_simd(LIBRARY SOURCES a.cpp…): adds sources that are compiled once for each level of vector instructions, each time with
+# NPUC_SIMD defined as the level's name, a namespace for what they define; support/Simd.h chooses among them at run time.
+# They are always optimized, and define nothing outside that namespace: a shared inline function could end up in the program
+# with instructions that the machine lacks.
+function(npuc_simd library)
+  cmake_parse_arguments(arg "" "" "SOURCES" ${ARGN})
+  set(base)
+  if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+    set(levels base v3 v4)
+    set(v3 -march=x86-64-v3)
+    set(v4 -march=x86-64-v4 -mavx512vnni -mprefer-vector-width=512)
+  else()
+    set(levels base)
+  endif()
+  foreach(level ${levels})
+    add_library(${library}_${level} OBJECT ${arg_SOURCES})
+    target_compile_definitions(${library}_${level} PRIVATE NPUC_SIMD=${level})
+    target_compile_options(${library}_${level} PRIVATE ${${level}} -O3 -fno-math-errno -fno-trapping-math)
+    target_link_libraries(${library}_${level} PRIVATE npuc_options)
+    target_sources(${library} PRIVATE $<TARGET_OBJECTS:${library}_${level}>)
+  endforeach()
 endfunction()
 
 # npuc_tool(NAME SOURCES a.cpp… [LINK lib…]): a program in build/PRESET/bin.
