@@ -115,14 +115,15 @@ Access vectorAccess(const Pools &pools, const Command &command, unsigned operand
 int64_t View::elements() const {
   int64_t product = 1;
   for (const Dim &d : shape())
-    product *= d.size;
+    if (__builtin_mul_overflow(product, int64_t(d.size), &product))
+      return std::numeric_limits<int64_t>::max();
   return product;
 }
 
 bool View::isDense() const {
   int64_t stride = 1;
-  for (unsigned d = rank; d-- > 0; stride *= dims[d].size)
-    if (dims[d].stride != stride)
+  for (unsigned d = rank; d-- > 0;)
+    if (dims[d].stride != stride || (__builtin_mul_overflow(stride, int64_t(dims[d].size), &stride) && d > 0))
       return false;
   return true;
 }

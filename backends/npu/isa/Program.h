@@ -69,7 +69,7 @@ struct View {
   std::array<Dim, maxRank> dims{};
 
   std::span<const Dim> shape() const { return {dims.data(), rank}; }
-  /// Product of the sizes, registers at their greatest; 1 for rank 0.
+  /// Product of the sizes, registers at their greatest; 1 for rank 0; INT64_MAX if it is more than that.
   int64_t elements() const;
   /// Strides are those of a dense row-major array of the view's sizes.
   bool isDense() const;
@@ -142,8 +142,8 @@ enum class VectorOp : uint8_t {
 struct VectorInstruction {
   VectorOp op = VectorOp::Load;
   ElementType type = ElementType::F32;
-  uint8_t dst = 0, a = 0, b = 0,
-          c = 0; ///< Registers of the engine, or operand indices where the operation says so.
+  /// Registers of the engine, or operand or loop indices where the operation says so.
+  uint8_t dst = 0, a = 0, b = 0, c = 0;
   double immediate = 0;
   friend bool operator==(const VectorInstruction &, const VectorInstruction &) = default;
 };
@@ -164,27 +164,29 @@ struct Wait {
 /// Scratchpad. Vector runs Vector on its core's Scratchpad, and on its Accumulator if the target chains them.
 /// Barrier waits in the queue of any engine.
 ///
-/// Copy      operands {source, destination}, equal shapes and types. If `multicastCount` > 0 the destination
-/// is written in
-///           the scratchpad of each listed core, at the same address, instead of in View::buffer's; a class
-///           that multicasts reaches any core over its route to SCRATCHPAD.
-/// Fill      operands {destination}: each element = `immediate` converted to its type.
-/// Gather    operands {table, index, destination}: destination[i…, j…] = table[index[i…], j…]. The table's
-/// dimension 0 is
-///           the gathered one; indices are I32, and one outside 0…size−1 is an error of the launch that names
-///           it.
-/// Scatter   operands {source, index, destination}: destination[index[i…], j…] = source[i…, j…]; in order.
-/// Contract  operands {A, B, C}: C[b…,m…,n…] (+)= Σ_k A[b…,m…,k…] · B[b…,k…,n…], with batch, m, n and k
-/// dimension counts in
-///           `rank…`. Integers are exact; floats multiply exactly and accumulate in fp32, in an order that is
-///           the device's and the same in every run. `accumulate` adds to C's old value. C is I32 (I64) or
-///           F32.
-/// Vector    operands as its instructions name them. The loop nest has, in each dimension, the greatest size
-/// of any
-///           operand but tables; every such operand has the nest's rank and in each dimension its size or 1,
-///           which broadcasts (in StoreSum, StoreMax, StoreMin: reduces), as a stride of 0 does. The
-///           instructions run for each point of the nest, the innermost dimension fastest.
-/// Barrier   no operands; starts when its waits hold and those before it in its queue are done.
+/// Copy: operands {source, destination}, equal shapes and types. If `multicastCount` > 0 the destination is
+/// written in the scratchpad of each listed core, at the same address, instead of in View::buffer's; a class
+/// that multicasts reaches any core over its route to SCRATCHPAD.
+///
+/// Fill: operands {destination}: each element = `immediate` converted to its type.
+///
+/// Gather: operands {table, index, destination}: destination[i…, j…] = table[index[i…], j…]. The table's
+/// dimension 0 is the gathered one; indices are I32, and one outside 0…size−1 is an error of the launch that
+/// names it.
+///
+/// Scatter: operands {source, index, destination}: destination[index[i…], j…] = source[i…, j…]; in order.
+///
+/// Contract: operands {A, B, C}: C[b…,m…,n…] (+)= Σ_k A[b…,m…,k…] · B[b…,k…,n…], with batch, m, n and k
+/// dimension counts in `rank…`. Integers are exact; floats multiply exactly and accumulate in fp32, in an
+/// order that is the device's and the same in every run. `accumulate` adds to C's old value. C is I32 (I64)
+/// or F32.
+///
+/// Vector: operands as its instructions name them. The loop nest has, in each dimension, the greatest size of
+/// any operand but tables; every such operand has the nest's rank and in each dimension its size or 1, which
+/// broadcasts (in StoreSum, StoreMax, StoreMin: reduces), as a stride of 0 does. The instructions run for
+/// each point of the nest, the innermost dimension fastest.
+///
+/// Barrier: no operands; starts when its waits hold and those before it in its queue are done.
 struct Command {
   Opcode opcode = Opcode::Barrier;
   Engine engine = Engine::Dma;
