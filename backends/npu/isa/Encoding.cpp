@@ -91,8 +91,9 @@ std::string programOf(std::span<const VectorInstruction> instructions) {
 
 std::string headOf(const Command &c, uint32_t program) {
   Output out;
-  for (uint8_t field : {static_cast<uint8_t>(c.opcode), static_cast<uint8_t>(c.engine), c.dmaClass, c.queue,
-                        static_cast<uint8_t>(c.accumulate), c.rankBatch, c.rankM, c.rankN, c.rankK, c.operandCount})
+  for (uint8_t field :
+       {static_cast<uint8_t>(c.opcode), static_cast<uint8_t>(c.engine), c.dmaClass, c.queue,
+        static_cast<uint8_t>(c.accumulate), c.rankBatch, c.rankM, c.rankN, c.rankK, c.operandCount})
     out.byte(field);
   out.number(program);
   out.signedNumber(c.predicateRegister);
@@ -137,8 +138,8 @@ private:
   void write(Output &out, const Command &c, Last &last) {
     out.number(heads_.index(headOf(c, programs_.index(programOf(program_.instructionsOf(c))))));
     const uint32_t source = sourceIndex(c.source);
-    out.byte((c.waitCount ? HasWaits : 0) | (c.multicastCount ? HasMulticast : 0) | (c.signal != none ? HasSignal : 0) |
-             (source != last.source ? HasSource : 0));
+    out.byte((c.waitCount ? HasWaits : 0) | (c.multicastCount ? HasMulticast : 0) |
+             (c.signal != none ? HasSignal : 0) | (source != last.source ? HasSource : 0));
     auto operands = program_.operandsOf(c);
     for (size_t i = 0; i < operands.size(); ++i) {
       out.number(layouts_.index(layoutOf(operands[i])));
@@ -194,13 +195,12 @@ public:
   explicit Input(std::span<const std::byte> bytes) : bytes_(bytes) {}
 
   bool failed() const { return failed_; }
-  size_t at() const { return at_; }
   size_t left() const { return bytes_.size() - at_; }
   const std::string &why() const { return why_; }
 
-  void fail(std::string why) {
+  void fail(std::string_view why) {
     if (!failed_)
-      why_ = std::move(why);
+      why_ = fmt::format("byte {}: {}", at_, why);
     failed_ = true;
     at_ = bytes_.size();
   }
@@ -288,10 +288,12 @@ public:
     program_.streams.clear();
     if (!in_.literal(magic))
       return in_.fail("these are not an NPU program's bytes");
-    if (uint64_t version = in_.number(none, "the encoding's version"); !in_.failed() && version != encodingVersion)
-      return in_.fail(fmt::format("the program's encoding has version {}, this program reads version {}; compile the model "
-                                  "again with this version",
-                                  version, encodingVersion));
+    if (uint64_t version = in_.number(none, "the encoding's version");
+        !in_.failed() && version != encodingVersion)
+      return in_.fail(fmt::format(
+          "the program's encoding has version {}, this program reads version {}; compile the model "
+          "again with this version",
+          version, encodingVersion));
     program_.semaphores = static_cast<uint32_t>(in_.number(none - 1, "the count of semaphores"));
     readSources();
     for (size_t n = in_.count(5, "the count of layouts"); n-- > 0 && !in_.failed();)
@@ -331,14 +333,16 @@ private:
       v.boundOffset = in_.signedNumber("a bound's offset");
     }
     for (unsigned d = 0; d < v.rank; ++d) {
-      v.dims[d].size = static_cast<int32_t>(in_.signedNumber(0, std::numeric_limits<int32_t>::max(), "a size"));
+      v.dims[d].size =
+          static_cast<int32_t>(in_.signedNumber(0, std::numeric_limits<int32_t>::max(), "a size"));
       v.dims[d].stride = in_.signedNumber("a stride");
     }
     return v;
   }
 
   int16_t readRegister() {
-    return static_cast<int16_t>(in_.signedNumber(noRegister, std::numeric_limits<int16_t>::max(), "a register"));
+    return static_cast<int16_t>(
+        in_.signedNumber(noRegister, std::numeric_limits<int16_t>::max(), "a register"));
   }
 
   InstructionRange readProgram() {
@@ -464,7 +468,9 @@ private:
 
 } // namespace
 
-std::string encodeStreams(const Program &program) { return Encoder(program).encode(); }
+std::string encodeStreams(const Program &program) {
+  return Encoder(program).encode();
+}
 
 bool decodeStreams(std::span<const std::byte> bytes, const std::string &where, Program &program,
                    Diagnostics &diagnostics) {
