@@ -1,0 +1,79 @@
+#include "dialects/nn/IR/NN.h"
+
+#include "mlir/IR/Builders.h"
+#include "mlir/IR/DialectImplementation.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+using namespace npuc::nn;
+
+#include "dialects/nn/IR/NNDialect.cpp.inc"
+#include "dialects/nn/IR/NNEnums.cpp.inc"
+
+#define GET_ATTRDEF_CLASSES
+#include "dialects/nn/IR/NNAttrs.cpp.inc"
+
+#define GET_OP_CLASSES
+#include "dialects/nn/IR/NNOps.cpp.inc"
+
+namespace npuc::nn {
+
+void NNDialect::initialize() {
+  addAttributes<
+#define GET_ATTRDEF_LIST
+#include "dialects/nn/IR/NNAttrs.cpp.inc"
+      >();
+  addOperations<
+#define GET_OP_LIST
+#include "dialects/nn/IR/NNOps.cpp.inc"
+      >();
+}
+
+Operation *NNDialect::materializeConstant(OpBuilder &builder, Attribute value, Type type, Location loc) {
+  auto typed = dyn_cast<TypedAttr>(value);
+  if (!typed || typed.getType() != type)
+    return nullptr;
+  return ConstantOp::create(builder, loc, typed);
+}
+
+bool isHandle(Attribute value) {
+  return isa<ExternalAttr, TransposedAttr, ReshapedAttr, ConvertedAttr, SlicedAttr, ConcatenatedAttr>(value);
+}
+
+int64_t byteSize(RankedTensorType type) {
+  int64_t bits = std::max(1u, type.getElementTypeBitWidth());
+  return type.getElementType().isInteger(1) ? type.getNumElements()
+                                            : llvm::divideCeil(type.getNumElements() * bits, 8);
+}
+
+int64_t ExternalAttr::getByteSize() const {
+  return byteSize(getType());
+}
+
+LogicalResult ExternalAttr::verify(llvm::function_ref<InFlightDiagnostic()> emitError, StringRef,
+                                   int64_t offset, RankedTensorType type) {
+  if (offset < 0)
+    return emitError() << "offset in a file must not be negative, found " << offset;
+  if (!type.hasStaticShape())
+    return emitError() << "a handle's type must be statically shaped, found " << type;
+  return success();
+}
+
+bool ConstantOp::isHandle() {
+  return nn::isHandle(getValue());
+}
+
+LogicalResult ConstantOp::inferReturnTypes(MLIRContext *, std::optional<Location> location, Adaptor adaptor,
+                                           SmallVectorImpl<Type> &types) {
+  TypedAttr value = adaptor.getValue();
+  if (!isa<DenseElementsAttr, DenseResourceElementsAttr>(value) && !nn::isHandle(value))
+    return emitOptionalError(location, "value must be dense elements or a handle of the nn dialect, found ",
+                             value);
+  types.push_back(value.getType());
+  return success();
+}
+
+OpFoldResult ConstantOp::fold(FoldAdaptor) {
+  return getValue();
+}
+
+} // namespace npuc::nn
