@@ -236,17 +236,23 @@ std::optional<ByteRange> reach(const View &view, std::span<const Register> regis
     auto result = static_cast<int64_t>(value);
     return result == value ? std::optional(result) : std::nullopt;
   };
+  auto isMissing = [&](int16_t number) {
+    return number != noRegister && (number < 0 || static_cast<size_t>(number) >= registers.size());
+  };
+  if (isMissing(view.baseRegister) || isMissing(view.boundRegister))
+    return std::nullopt;
   Wide least = 0, greatest = 0; // elements
-  for (const Dim &d : view.shape()) {
-    if (d.size <= 0)
+  for (unsigned d = 0; d < view.rank; ++d) {
+    Wide size = view.dims[d].size;
+    if (view.boundRegister != noRegister && view.boundDim == d)
+      size = std::min(size, Wide(registers[view.boundRegister].greatest) - view.boundOffset);
+    if (size <= 0)
       return ByteRange{view.base, view.base};
-    Wide last = Wide(d.size - 1) * d.stride;
+    Wide last = (size - 1) * view.dims[d].stride;
     (last < 0 ? least : greatest) += last;
   }
   Wide low = view.base, high = view.base; // bytes
   if (view.baseRegister != noRegister) {
-    if (view.baseRegister < 0 || static_cast<size_t>(view.baseRegister) >= registers.size())
-      return std::nullopt;
     const Register &r = registers[view.baseRegister];
     Wide a = Wide(r.least) * view.registerScale, b = Wide(r.greatest) * view.registerScale;
     low += std::min(a, b);

@@ -80,8 +80,10 @@ enum class Opcode : uint8_t { Copy, Fill, Gather, Scatter, Contract, Vector, Bar
 
 /// Instructions of a vector program. Each computes in its `type`, F32, F16, BF16 or I32, rounding once, to
 /// nearest even; the transcendental ones are the polynomials of support/Transcendental.h, rounded to the
-/// type. I32 wraps. A comparison's type is that of what it compares, its result Bool. Type Bool: Load,
-/// Constant, Move, And, Or, Xor, Not, Select, Store.
+/// type. I32 wraps, and has no Divide, Reciprocal, Floor, Ceil, RoundEven or transcendental function. What an
+/// instruction reads from registers has its type, except where it says otherwise; Convert and Store take any.
+/// A comparison's type is that of what it compares, its result Bool. Type Bool: Load, Constant, Move, And,
+/// Or, Xor, Not, Select, Store.
 enum class VectorOp : uint8_t {
   Load,     ///< dst = operand `a` at this point of the loop nest, in the operand's type, converted to `type`.
   Index,    ///< dst = index of loop `a` + immediate (I32).
@@ -312,8 +314,8 @@ struct ByteRange {
 };
 
 /// All bytes between the first and the last that the view can touch, relative to its buffer or memory, for
-/// every value in its base register's range; empty if it has no element. Nothing if a register does not exist
-/// or 64 bits do not hold it.
+/// every value in its registers' ranges; empty if it has no element. Nothing if a register does not exist or
+/// 64 bits do not hold it.
 std::optional<ByteRange> reach(const View &view, std::span<const Register> registers);
 
 /// Extents of a vector command's loops, registers at their greatest.

@@ -131,7 +131,7 @@ TEST_CASE("a text that ends early or goes on is an error, wherever it is cut") {
   CHECK(errorsOf("program \"a\\qb\" {}").find("unknown escape") != std::string::npos);
 }
 
-TEST_CASE("reach covers the whole range of the base register and negative strides") {
+TEST_CASE("reach covers the whole range of the registers and negative strides") {
   View view;
   view.type = ElementType::I16;
   view.rank = 2;
@@ -147,6 +147,11 @@ TEST_CASE("reach covers the whole range of the base register and negative stride
   CHECK_FALSE(reach(view, registers));
   view.baseRegister = 1;
   CHECK_FALSE(reach(view, registers));
+  view.baseRegister = 0;
+  view.registerScale = 0;
+  view.boundRegister = 0;
+  view.boundOffset = 3; // at most 5 − 3 = 2 rows, elements −10…3
+  CHECK(reach(view, registers) == ByteRange{1000 - 20, 1008});
   View nibbles;
   nibbles.type = ElementType::I4;
   nibbles.rank = 1;
