@@ -1,0 +1,411 @@
+#include "backends/npu/schedule/ListScheduler.h"
+
+#include "backends/npu/schedule/Memory.h"
+
+#include <algorithm>
+#include <cassert>
+#include <queue>
+
+namespace npuc::schedule {
+namespace {
+
+template <typename T>
+using LeastFirst = std::priority_queue<T, std::vector<T>, std::greater<T>>;
+
+// The on-chip memories and who waits for room in them.
+class Memories {
+public:
+  Memories(const Plan &plan, const Attempt &attempt, std::vector<int64_t> &addresses)
+      : plan_(plan), addresses_(addresses), isPlaced_(plan.lives.size()), users_(plan.lives.size()) {
+    const uint32_t count = memoryCount(plan.problem.limits);
+    for (uint32_t m = 0; m < count; ++m) {
+      const int64_t capacity = memoryAt(plan.problem.limits, m).capacity;
+      free_.emplace_back(capacity);
+      reservations_.emplace_back(plan.need[m], capacity,
+                                 static_cast<int64_t>(double(capacity) * attempt.aheadShare));
+    }
+    for (size_t b = 0; b < users_.size(); ++b)
+      users_[b] = plan.lives[b].users;
+    waiting_.resize(count + 1);
+  }
+
+  /// Places the operation's buffers; otherwise none of them, and the operation waits until there may be room.
+  bool admit(uint32_t operation) {
+    const uint32_t line = place(operation);
+    if (line == isa::none)
+      return true;
+    waiting_[line].push({plan_.position[operation], operation});
+    return false;
+  }
+
+  void finish(uint32_t operation) {
+    for (uint32_t b : plan_.buffers[operation])
+      if (--users_[b] == 0)
+        release(b);
+  }
+
+  /// Admits those who waited and now find room: calls onAdmitted for each.
+  template <typename OnAdmitted>
+  void admitWaiting(OnAdmitted onAdmitted) {
+    while (!changed_.empty()) {
+      const uint32_t line = changed_.back();
+      changed_.pop_back();
+      isChanged_[line] = false;
+      serve(line, onAdmitted);
+    }
+  }
+
+  /// Looks at every line again.
+  void wakeAll() {
+    for (uint32_t line = 0; line < waiting_.size(); ++line)
+      markChanged(line);
+  }
+
+private:
+  using Waiting = std::pair<uint32_t, uint32_t>; // position, operation
+
+  // Buffers with one address on several cores wait in a line of their own, which any change serves.
+  uint32_t groupLine() const { return static_cast<uint32_t>(waiting_.size()) - 1; }
+
+  template <typename OnAdmitted>
+  void serve(uint32_t line, OnAdmitted &onAdmitted) {
+    while (!waiting_[line].empty()) {
+      const Waiting head = waiting_[line].top();
+      const uint32_t other = place(head.second, line);
+      if (other == line)
+        return;
+      waiting_[line].pop();
+      if (other == isa::none)
+        onAdmitted(head.second);
+      else
+        waiting_[other].push(head);
+    }
+  }
+
+  void markChanged(uint32_t line) {
+    if (isChanged_.size() != waiting_.size())
+      isChanged_.resize(waiting_.size());
+    if (!waiting_[line].empty() && !isChanged_[line]) {
+      isChanged_[line] = true;
+      changed_.push_back(line);
+    }
+  }
+
+  // Returns the line to wait in, `none` if all is placed. `line`: the operation is at the head of that line.
+  uint32_t place(uint32_t operation, uint32_t line = isa::none) {
+    placedNow_.clear();
+    for (const uint32_t &b : plan_.buffers[operation]) {
+      if (isPlaced_[b])
+        continue;
+      const uint32_t failed = placeUnit(plan_.placedWith(b), plan_.position[operation], line);
+      if (failed == isa::none)
+        continue;
+      while (!placedNow_.empty()) {
+        undo(placedNow_.back());
+        placedNow_.pop_back();
+      }
+      return failed;
+    }
+    for (uint32_t b : placedNow_) {
+      markChanged(plan_.lives[b].memory);
+      markChanged(groupLine());
+    }
+    return isa::none;
+  }
+
+  uint32_t placeUnit(std::span<const uint32_t> unit, uint32_t position, uint32_t line) {
+    const Plan::Life &life = plan_.lives[unit.front()];
+    const uint32_t failed = unit.size() > 1 ? groupLine() : life.memory;
+    if (failed != line && !waiting_[failed].empty() && waiting_[failed].top().first < position)
+      return failed;
+    memories_.clear();
+    for (uint32_t b : unit) {
+      const uint32_t memory = plan_.lives[b].memory;
+      if (!reservations_[memory].admits(plan_.lives[b].turn, life.bytes))
+        return failed;
+      memories_.push_back(&free_[memory]);
+    }
+    const auto address = bestFit(memories_, life.bytes, life.alignment, isLongLived(life));
+    if (!address)
+      return failed;
+    for (uint32_t b : unit) {
+      free_[plan_.lives[b].memory].take(*address, life.bytes);
+      reservations_[plan_.lives[b].memory].place(plan_.lives[b].turn, life.bytes);
+      addresses_[b] = *address;
+      isPlaced_[b] = true;
+      placedNow_.push_back(b);
+    }
+    return isa::none;
+  }
+
+  // Buffers that outlive many others stand at the other end of the memory, where they do not cut up the
+  // holes.
+  bool isLongLived(const Plan::Life &life) const { return life.last - life.first > longLife; }
+
+  void undo(uint32_t b) {
+    const Plan::Life &life = plan_.lives[b];
+    free_[life.memory].give(addresses_[b], life.bytes);
+    reservations_[life.memory].undo(life.turn);
+    isPlaced_[b] = false;
+  }
+
+  void release(uint32_t b) {
+    const Plan::Life &life = plan_.lives[b];
+    free_[life.memory].give(addresses_[b], life.bytes);
+    reservations_[life.memory].release(life.turn);
+    markChanged(life.memory);
+    markChanged(groupLine());
+  }
+
+  static constexpr uint32_t longLife = 64; // operations
+
+  const Plan &plan_;
+  std::vector<int64_t> &addresses_;
+  std::vector<FreeRanges> free_;
+  std::vector<Reservation> reservations_;
+  std::vector<bool> isPlaced_, isChanged_;
+  std::vector<uint32_t> users_; // that are not done
+  std::vector<LeastFirst<Waiting>> waiting_;
+  std::vector<uint32_t> changed_, placedNow_;
+  std::vector<const FreeRanges *> memories_;
+};
+
+class ListScheduler {
+public:
+  ListScheduler(const Plan &plan, const Attempt &attempt)
+      : plan_(plan), graph_(plan.problem.graph), limits_(plan.problem.limits), attempt_(attempt),
+        predecessors_(attempt.predecessors ? *attempt.predecessors : plan.predecessors),
+        successors_(transpose(predecessors_, graph_.operations.size())),
+        memories_(plan, attempt, result_.addresses) {
+    const size_t count = graph_.operations.size();
+    result_.slots.resize(count);
+    result_.dmaClass.resize(count);
+    result_.order.reserve(count);
+    result_.addresses.resize(graph_.buffers.size());
+    if (attempt.addresses)
+      result_.addresses = *attempt.addresses;
+    missing_.resize(count);
+    earliest_.resize(count);
+    cores_.resize(limits_.cores);
+    for (Core &core : cores_)
+      core.free.resize(queuesPerCore(limits_));
+    uint32_t queue = 2;
+    for (const DmaLimit &dma : limits_.dma) {
+      firstQueue_.push_back(queue);
+      queue += dma.queues;
+    }
+  }
+
+  Timeline run() {
+    for (uint32_t i = 0; i < missing_.size(); ++i)
+      missing_[i] = static_cast<uint32_t>(predecessors_[i].size());
+    for (uint32_t i : plan_.sequence)
+      if (missing_[i] == 0)
+        arrive(i);
+    while (true) {
+      settle();
+      if (events_.empty())
+        break;
+      now_ = events_.top().time;
+      while (!events_.empty() && events_.top().time == now_) {
+        const Event event = events_.top();
+        events_.pop();
+        if (event.isFinish)
+          finish(event.operation);
+        else
+          arrive(event.operation);
+      }
+    }
+    // Those that dispatch holds back start later than some that were chosen after them.
+    std::stable_sort(result_.order.begin(), result_.order.end(),
+                     [&](uint32_t a, uint32_t b) { return result_.slots[a].start < result_.slots[b].start; });
+    return std::move(result_);
+  }
+
+private:
+  struct Event {
+    int64_t time;
+    uint32_t position;
+    uint32_t operation;
+    bool isFinish;
+    friend bool operator>(const Event &a, const Event &b) {
+      return std::tie(a.time, a.position) > std::tie(b.time, b.position);
+    }
+  };
+  using Ready = std::pair<uint32_t, uint32_t>; // position, operation
+  /// Operations that may run on one set of queues: an engine, or some DMA classes.
+  struct Line {
+    uint32_t key = 0;
+    LeastFirst<Ready> ready;
+    bool isStuck = false; // until a queue of the core is free again
+  };
+  struct Core {
+    std::vector<Line> lines;
+    std::vector<int64_t> free; // when each queue is
+    int64_t dispatched = 0;
+    bool isChanged = false;
+  };
+  struct Start {
+    uint32_t queue = 0;
+    int64_t finish = 0;
+    const Plan::Choice *choice = nullptr;
+  };
+
+  // Starts all that can start now.
+  void settle() {
+    memories_.admitWaiting([&](uint32_t i) { enqueue(i); });
+    startReady();
+    if (events_.empty()) { // nothing runs: look at all who wait once more
+      memories_.wakeAll();
+      memories_.admitWaiting([&](uint32_t i) { enqueue(i); });
+      startReady();
+    }
+  }
+
+  void startReady() {
+    for (uint32_t core : changed_) {
+      cores_[core].isChanged = false;
+      dispatch(cores_[core]);
+    }
+    changed_.clear();
+  }
+
+  void arrive(uint32_t i) {
+    if (attempt_.addresses || memories_.admit(i))
+      enqueue(i);
+  }
+
+  uint32_t lineKey(uint32_t i) const {
+    const isa::Engine engine = graph_.operations[i].engine;
+    if (engine != isa::Engine::Dma)
+      return static_cast<uint32_t>(engine);
+    uint32_t classes = 0;
+    for (const Plan::Choice &choice : plan_.choicesOf(i))
+      classes |= 1u << choice.dmaClass;
+    return 4 + classes;
+  }
+
+  void enqueue(uint32_t i) {
+    Core &core = cores_[graph_.cores[i]];
+    const uint32_t key = lineKey(i);
+    auto line =
+        std::find_if(core.lines.begin(), core.lines.end(), [&](const Line &l) { return l.key == key; });
+    if (line == core.lines.end()) {
+      core.lines.push_back({key, {}, false});
+      line = core.lines.end() - 1;
+    }
+    line->ready.push({plan_.position[i], i});
+    markChanged(graph_.cores[i]);
+  }
+
+  void markChanged(uint32_t core) {
+    if (!cores_[core].isChanged)
+      changed_.push_back(core);
+    cores_[core].isChanged = true;
+  }
+
+  // The first in order of all lines starts, if the queue that would finish it first is idle.
+  void dispatch(Core &core) {
+    for (Line &line : core.lines)
+      line.isStuck = false;
+    while (true) {
+      Line *next = nullptr;
+      for (Line &line : core.lines)
+        if (!line.isStuck && !line.ready.empty() && (!next || line.ready.top() < next->ready.top()))
+          next = &line;
+      if (!next)
+        return;
+      const uint32_t i = next->ready.top().second;
+      const Start best = bestStart(core, i);
+      next->isStuck = core.free[best.queue] > now_;
+      if (next->isStuck)
+        continue;
+      next->ready.pop();
+      start(core, i, best);
+    }
+  }
+
+  Start bestStart(const Core &core, uint32_t i) const {
+    Start best;
+    auto consider = [&](uint32_t queue, const Plan::Choice &choice) {
+      const int64_t finish = std::max(now_, core.free[queue]) + choice.price.cycles;
+      if (!best.choice || finish < best.finish)
+        best = {queue, finish, &choice};
+    };
+    const isa::Engine engine = graph_.operations[i].engine;
+    for (const Plan::Choice &choice : plan_.choicesOf(i)) {
+      if (engine != isa::Engine::Dma) {
+        consider(static_cast<uint32_t>(engine), choice);
+        continue;
+      }
+      for (uint32_t q = 0; q < limits_.dma[choice.dmaClass].queues; ++q)
+        consider(firstQueue_[choice.dmaClass] + q, choice);
+    }
+    return best;
+  }
+
+  void start(Core &core, uint32_t i, const Start &chosen) {
+    const Price &price = chosen.choice->price;
+    // The core's nth command cannot be dispatched before the n − 1 before it.
+    const int64_t begin = std::max(now_, core.dispatched++ * limits_.dispatchCycles);
+    int64_t end = begin + price.cycles;
+    for (size_t s = 0; s < shared_.size(); ++s)
+      if (price.shared[s] > 0) {
+        shared_[s] = std::max(shared_[s], begin) + price.shared[s];
+        end = std::max(end, shared_[s]);
+      }
+    core.free[chosen.queue] = end;
+    result_.slots[i] = {chosen.queue, begin, end};
+    result_.dmaClass[i] = chosen.choice->dmaClass;
+    result_.order.push_back(i);
+    result_.cycles = std::max(result_.cycles, end);
+    events_.push({end, plan_.position[i], i, true});
+  }
+
+  void finish(uint32_t i) {
+    markChanged(graph_.cores[i]);
+    if (!attempt_.addresses)
+      memories_.finish(i);
+    for (uint32_t s : successors_[i]) {
+      earliest_[s] = std::max(earliest_[s], now_ + signalDelay(i, s));
+      if (--missing_[s] > 0)
+        continue;
+      if (earliest_[s] > now_)
+        events_.push({earliest_[s], plan_.position[s], s, false});
+      else
+        arrive(s);
+    }
+  }
+
+  int64_t signalDelay(uint32_t from, uint32_t to) const {
+    if (graph_.cores[from] != graph_.cores[to])
+      return limits_.remoteSignalCycles;
+    const isa::Engine engine = graph_.operations[from].engine;
+    return engine == graph_.operations[to].engine && engine != isa::Engine::Dma ? 0 : limits_.signalCycles;
+  }
+
+  const Plan &plan_;
+  const TileGraph &graph_;
+  const Limits &limits_;
+  const Attempt &attempt_;
+  const Lists &predecessors_;
+  const Lists successors_;
+  Timeline result_;
+  Memories memories_;
+  int64_t now_ = 0;
+  std::vector<uint32_t> missing_; // predecessors that are not done
+  std::vector<int64_t> earliest_; // when the signals of those that are done have arrived
+  std::vector<Core> cores_;
+  std::vector<uint32_t> firstQueue_; // of each DMA class
+  std::vector<uint32_t> changed_;
+  std::array<int64_t, 3> shared_{}; // until when each shared resource is taken
+  LeastFirst<Event> events_;
+};
+
+} // namespace
+
+Timeline listSchedule(const Plan &plan, const Attempt &attempt) {
+  return ListScheduler(plan, attempt).run();
+}
+
+} // namespace npuc::schedule

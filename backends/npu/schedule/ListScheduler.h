@@ -1,0 +1,27 @@
+// One attempt to schedule a plan: events in predicted time.
+#pragma once
+
+#include "backends/npu/schedule/Plan.h"
+
+namespace npuc::schedule {
+
+struct Timeline {
+  std::vector<Slot> slots;        ///< Of each operation.
+  std::vector<uint8_t> dmaClass;  ///< Of each operation.
+  std::vector<uint32_t> order;    ///< Operations as they start; all of them if the attempt went through.
+  std::vector<int64_t> addresses; ///< Of each on-chip buffer.
+  int64_t cycles = 0;
+};
+
+struct Attempt {
+  /// At most this part of a memory is used ahead of its turn.
+  double aheadShare = 1;
+  /// If set, buffers have these addresses, and `predecessors` keeps those that share bytes apart.
+  const std::vector<int64_t> *addresses = nullptr;
+  const Lists *predecessors = nullptr;
+};
+
+/// Stops early, with fewer operations in `order`, if a buffer finds no hole although nothing runs any more.
+Timeline listSchedule(const Plan &plan, const Attempt &attempt);
+
+} // namespace npuc::schedule

@@ -1,0 +1,252 @@
+#include "backends/npu/schedule/Plan.h"
+
+#include <algorithm>
+#include <fmt/format.h>
+#include <numeric>
+
+namespace npuc::schedule {
+namespace {
+
+int64_t roundUp(int64_t value, int64_t alignment) {
+  return (value + alignment - 1) / alignment * alignment;
+}
+
+} // namespace
+
+Lists transpose(const Lists &lists, size_t size) {
+  Lists result;
+  result.first.assign(size + 1, 0);
+  for (uint32_t item : lists.items)
+    ++result.first[item + 1];
+  std::partial_sum(result.first.begin(), result.first.end(), result.first.begin());
+  result.items.resize(lists.items.size());
+  std::vector<size_t> next(result.first.begin(), result.first.end() - 1);
+  for (uint32_t i = 0; i + 1 < lists.first.size(); ++i)
+    for (uint32_t item : lists[i])
+      result.items[next[item]++] = i;
+  return result;
+}
+
+uint32_t memoryCount(const Limits &limits) {
+  return 2 * limits.cores + 1;
+}
+
+uint32_t memoryOf(const Limits &limits, const VirtualBuffer &buffer) {
+  switch (buffer.space) {
+  case isa::Space::Scratchpad:
+    return buffer.core;
+  case isa::Space::Accumulator:
+    return limits.cores + buffer.core;
+  case isa::Space::Shared:
+    return 2 * limits.cores;
+  case isa::Space::Dram:
+    return isa::none;
+  }
+  return isa::none;
+}
+
+MemoryUse memoryAt(const Limits &limits, uint32_t memory) {
+  MemoryUse result;
+  result.space = memory < limits.cores       ? isa::Space::Scratchpad
+                 : memory < 2 * limits.cores ? isa::Space::Accumulator
+                                             : isa::Space::Shared;
+  result.core = memory == 2 * limits.cores ? 0 : memory % limits.cores;
+  result.capacity = limits.memory(result.space).bytes;
+  return result;
+}
+
+Plan::Plan(const Problem &problem) : problem(problem) {
+  const Dependences dependences(problem.graph);
+  orderSequence(dependences);
+  for (uint32_t i = 0; i < problem.graph.operations.size(); ++i) {
+    const auto list = dependences.predecessors(i);
+    predecessors.items.insert(predecessors.items.end(), list.begin(), list.end());
+    predecessors.close();
+  }
+  findLives();
+  findNeed();
+  findChoices();
+}
+
+void Plan::orderSequence(const Dependences &dependences) {
+  const auto count = static_cast<uint32_t>(problem.graph.operations.size());
+  std::vector<uint32_t> firstSuccessor(count, isa::none);
+  for (uint32_t i = count; i-- > 0;)
+    for (uint32_t p : dependences.predecessors(i))
+      firstSuccessor[p] = i;
+  auto isLoad = [&](uint32_t i) {
+    return problem.graph.operations[i].engine == isa::Engine::Dma && dependences.predecessors(i).empty() &&
+           firstSuccessor[i] != isa::none;
+  };
+  // A counting sort by where each is to stand; a load before the operation that it is for.
+  std::vector<uint32_t> at(count + 1);
+  auto place = [&](uint32_t i) { return isLoad(i) ? firstSuccessor[i] : i; };
+  for (uint32_t i = 0; i < count; ++i)
+    ++at[place(i) + 1];
+  std::partial_sum(at.begin(), at.end(), at.begin());
+  sequence.resize(count);
+  position.resize(count);
+  for (uint32_t i = 0; i < count; ++i)
+    sequence[position[i] = at[place(i)]++] = i;
+}
+
+void Plan::findLives() {
+  const TileGraph &graph = problem.graph;
+  lives.resize(graph.buffers.size());
+  GraphAccesses accesses(graph);
+  for (uint32_t i = 0; i < graph.operations.size(); ++i) {
+    const size_t begin = buffers.items.size();
+    for (const BufferAccess &access : accesses.of(i))
+      if (graph.buffers[access.buffer].space != isa::Space::Dram)
+        buffers.items.push_back(access.buffer);
+    std::sort(buffers.items.begin() + begin, buffers.items.end());
+    buffers.items.erase(std::unique(buffers.items.begin() + begin, buffers.items.end()), buffers.items.end());
+    buffers.close();
+    for (uint32_t b : buffers[i]) {
+      Life &life = lives[b];
+      life.first = std::min(life.first, position[i]);
+      life.last = std::max(life.last, position[i]);
+      ++life.users;
+    }
+  }
+  uint32_t groupCount = 0;
+  for (const VirtualBuffer &b : graph.buffers)
+    if (b.group != isa::none)
+      groupCount = std::max(groupCount, b.group + 1);
+  std::vector<uint32_t> groupFirst(groupCount, isa::none);
+  Lists groupOf;
+  for (uint32_t b = 0; b < lives.size(); ++b) {
+    const VirtualBuffer &buffer = graph.buffers[b];
+    if (lives[b].isUsed() && buffer.group != isa::none) {
+      groupOf.items.push_back(buffer.group);
+      groupFirst[buffer.group] = std::min(groupFirst[buffer.group], lives[b].first);
+    }
+    groupOf.close();
+  }
+  groups = transpose(groupOf, groupCount);
+  for (uint32_t b = 0; b < lives.size(); ++b) {
+    const VirtualBuffer &buffer = graph.buffers[b];
+    Life &life = lives[b];
+    if (!life.isUsed())
+      continue;
+    const MemoryLimit &memory = problem.limits.memory(buffer.space);
+    life.memory = memoryOf(problem.limits, buffer);
+    life.bytes = roundUp(std::max<int64_t>(buffer.bytes, 1), memory.alignment);
+    life.alignment = std::max(buffer.alignment, memory.alignment);
+    if (buffer.group != isa::none)
+      life.first = groupFirst[buffer.group];
+  }
+}
+
+void Plan::findNeed() {
+  struct Event {
+    uint32_t position, buffer;
+  };
+  const auto memories = memoryCount(problem.limits);
+  std::vector<std::vector<Event>> starts(memories), ends(memories);
+  for (uint32_t b = 0; b < lives.size(); ++b)
+    if (lives[b].isUsed()) {
+      starts[lives[b].memory].push_back({lives[b].first, b});
+      ends[lives[b].memory].push_back({lives[b].last, b});
+    }
+  need.resize(memories);
+  for (uint32_t m = 0; m < memories; ++m) {
+    auto byPosition = [](const Event &a, const Event &b) {
+      return std::pair(a.position, a.buffer) < std::pair(b.position, b.buffer);
+    };
+    std::sort(starts[m].begin(), starts[m].end(), byPosition);
+    std::sort(ends[m].begin(), ends[m].end(), byPosition);
+    int64_t alive = 0;
+    size_t ended = 0;
+    for (const Event &start : starts[m]) {
+      for (; ends[m][ended].position < start.position; ++ended)
+        alive -= lives[ends[m][ended].buffer].bytes;
+      lives[start.buffer].turn = static_cast<uint32_t>(need[m].size());
+      need[m].push_back(alive += lives[start.buffer].bytes);
+    }
+  }
+  for (uint32_t i = 0; i < problem.graph.operations.size(); ++i)
+    std::sort(
+        buffers.items.begin() + buffers.first[i], buffers.items.begin() + buffers.first[i + 1],
+        [&](uint32_t a, uint32_t b) { return std::pair(lives[a].turn, a) < std::pair(lives[b].turn, b); });
+}
+
+void Plan::findChoices() {
+  const TileGraph &graph = problem.graph;
+  std::vector<uint32_t> owners;
+  firstChoice.push_back(0);
+  for (uint32_t i = 0; i < graph.operations.size(); ++i) {
+    const isa::Command &command = graph.operations[i];
+    uint32_t classes = 1;
+    if (command.engine == isa::Engine::Dma) {
+      owners.clear();
+      for (const isa::View &view : graph.operandsOf(command))
+        owners.push_back(graph.buffers[view.buffer].core);
+      classes = problem.limits.dmaClasses(graph, command, graph.cores[i], owners);
+    }
+    for (uint8_t c = 0; classes != 0; ++c, classes >>= 1)
+      if (classes & 1)
+        choices.push_back({c, problem.cost.price(graph, i, c)});
+    firstChoice.push_back(choices.size());
+  }
+}
+
+std::span<const uint32_t> Plan::placedWith(const uint32_t &buffer) const {
+  const uint32_t group = problem.graph.buffers[buffer].group;
+  return group == isa::none ? std::span(&buffer, 1) : groups[group];
+}
+
+bool fits(const Plan &plan, Diagnostics &diagnostics) {
+  const TileGraph &graph = plan.problem.graph;
+  bool result = true;
+  for (uint32_t m = 0; m < plan.need.size(); ++m) {
+    const MemoryUse memory = memoryAt(plan.problem.limits, m);
+    const auto worst = std::max_element(plan.need[m].begin(), plan.need[m].end());
+    if (worst == plan.need[m].end() || *worst <= memory.capacity)
+      continue;
+    const auto turn = static_cast<uint32_t>(worst - plan.need[m].begin());
+    const auto life = std::find_if(plan.lives.begin(), plan.lives.end(), [&](const Plan::Life &one) {
+      return one.isUsed() && one.memory == m && one.turn == turn;
+    });
+    const isa::Command &command = graph.operations[plan.sequence[life->first]];
+    diagnostics.error(command.source < graph.sources.size() ? graph.sources[command.source] : graph.name,
+                      fmt::format("its working set does not fit in the {} of core {}",
+                                  isa::name(memory.space), memory.core),
+                      fmt::format("{} bytes are needed at once and {} are there", *worst, memory.capacity),
+                      "use smaller tiles, or keep less on chip between operators");
+    result = false;
+  }
+  return result;
+}
+
+int64_t lowerBound(const Plan &plan) {
+  const TileGraph &graph = plan.problem.graph;
+  const Limits &limits = plan.problem.limits;
+  std::vector<int64_t> done(graph.operations.size());
+  std::vector<std::array<int64_t, 3>> work(limits.cores); // matrix, vector, DMA of all classes
+  std::array<int64_t, 3> shared{};
+  int64_t bound = 0;
+  for (uint32_t i : plan.sequence) {
+    const auto choices = plan.choicesOf(i);
+    Price least = choices.front().price;
+    for (const Plan::Choice &choice : choices) {
+      least.cycles = std::min(least.cycles, choice.price.cycles);
+      for (size_t s = 0; s < shared.size(); ++s)
+        least.shared[s] = std::min(least.shared[s], choice.price.shared[s]);
+    }
+    for (uint32_t p : plan.predecessors[i])
+      done[i] = std::max(done[i], done[p]);
+    done[i] += least.cycles;
+    bound = std::max(bound, done[i]);
+    work[graph.cores[i]][static_cast<size_t>(graph.operations[i].engine)] += least.cycles;
+    for (size_t s = 0; s < shared.size(); ++s)
+      shared[s] += least.shared[s];
+  }
+  for (auto [matrix, vector, dma] : work) {
+    const int64_t queues = queuesPerCore(limits) - 2;
+    bound = std::max({bound, matrix, vector, queues > 0 ? (dma + queues - 1) / queues : 0});
+  }
+  return std::max(bound, *std::max_element(shared.begin(), shared.end()));
+}
+
+} // namespace npuc::schedule

@@ -1,0 +1,290 @@
+#include "backends/npu/schedule/Scheduler.h"
+
+#include "backends/npu/schedule/ListScheduler.h"
+#include "backends/npu/schedule/LiveAccesses.h"
+#include "backends/npu/schedule/Packing.h"
+#include "backends/npu/schedule/Synchronize.h"
+
+#include <algorithm>
+#include <fmt/format.h>
+
+namespace npuc::schedule {
+namespace {
+
+// Addresses for lifetimes in sequential order.
+struct Packed {
+  std::vector<int64_t> addresses;
+  Lists predecessors; // with those that keep apart what shares bytes
+};
+
+PackingProblem sequentialLives(const Plan &plan, std::vector<uint32_t> &itemOf) {
+  PackingProblem problem;
+  problem.memories = memoryCount(plan.problem.limits);
+  itemOf.assign(plan.lives.size(), isa::none);
+  for (uint32_t b = 0; b < plan.lives.size(); ++b) {
+    const Plan::Life &life = plan.lives[b];
+    if (!life.isUsed())
+      continue;
+    const uint32_t leader = plan.placedWith(b).front();
+    if (itemOf[leader] == isa::none) {
+      itemOf[leader] = static_cast<uint32_t>(problem.items.size());
+      problem.items.push_back({life.bytes, life.alignment, {}});
+    }
+    itemOf[b] = itemOf[leader];
+    problem.items[itemOf[b]].lives.push_back({life.memory, life.first, int64_t(life.last) + 1});
+  }
+  return problem;
+}
+
+// Predecessors by bytes of memory, whichever buffers have them, in sequential order. (A buffer's uses keep
+// their order, for its address is its own from its first to its last.)
+Lists predecessorsByAddress(const Plan &plan, const std::vector<int64_t> &addresses) {
+  const TileGraph &graph = plan.problem.graph;
+  const uint32_t onChip = memoryCount(plan.problem.limits);
+  GraphAccesses accesses(graph);
+  std::vector<LiveAccesses> live(onChip + graph.dram.size());
+  std::vector<std::vector<uint32_t>> found(graph.operations.size());
+  for (uint32_t i : plan.sequence) {
+    std::vector<BufferAccess> placed;
+    for (BufferAccess access : accesses.of(i)) {
+      const VirtualBuffer &buffer = graph.buffers[access.buffer];
+      const bool isDram = buffer.space == isa::Space::Dram;
+      access.bytes.low += isDram ? 0 : addresses[access.buffer];
+      access.bytes.high += isDram ? 0 : addresses[access.buffer];
+      access.buffer = isDram ? onChip + buffer.dram : plan.lives[access.buffer].memory;
+      placed.push_back(access);
+    }
+    for (const BufferAccess &access : placed)
+      live[access.buffer].visitConflicts(access.bytes, access.write,
+                                         [&](uint32_t other) { found[i].push_back(other); });
+    for (const BufferAccess &access : placed)
+      live[access.buffer].add({access.bytes, i}, access.write);
+  }
+  Lists result;
+  for (std::vector<uint32_t> &list : found) {
+    std::sort(list.begin(), list.end());
+    list.erase(std::unique(list.begin(), list.end()), list.end());
+    result.items.insert(result.items.end(), list.begin(), list.end());
+    result.close();
+  }
+  return result;
+}
+
+std::optional<Packed> packSequential(const Plan &plan, Diagnostics &diagnostics) {
+  std::vector<uint32_t> itemOf;
+  PackingProblem problem = sequentialLives(plan, itemOf);
+  for (uint32_t m = 0; m < problem.memories; ++m)
+    problem.enough.push_back(memoryAt(plan.problem.limits, m).capacity);
+  const PackingSolution solution = pack(problem);
+  const auto bounds = lowerBounds(problem);
+  bool fit = true;
+  for (uint32_t m = 0; m < problem.memories; ++m) {
+    const MemoryUse memory = memoryAt(plan.problem.limits, m);
+    if (plan.need[m].empty() || solution.peaks[m] <= memory.capacity)
+      continue;
+    fit = false;
+    diagnostics.error(plan.problem.graph.name,
+                      fmt::format("no placement of its buffers in the {} of core {} was found",
+                                  isa::name(memory.space), memory.core),
+                      fmt::format("{} bytes are needed, the least possible is {}, and {} are there",
+                                  solution.peaks[m], bounds[m], memory.capacity),
+                      "use smaller tiles");
+  }
+  if (!fit)
+    return std::nullopt;
+  Packed packed;
+  packed.addresses.resize(plan.lives.size());
+  for (size_t b = 0; b < itemOf.size(); ++b)
+    if (itemOf[b] != isa::none)
+      packed.addresses[b] = solution.addresses[itemOf[b]];
+  packed.predecessors = predecessorsByAddress(plan, packed.addresses);
+  return packed;
+}
+
+// Parts of a memory that may be used ahead of their turn, from attempt to attempt.
+constexpr std::array<double, 3> aheadShares = {1.0, 0.5, 0.0};
+
+std::optional<Timeline> findTimeline(const Plan &plan, bool &packedBeforehand, Diagnostics &diagnostics) {
+  const size_t count = plan.problem.graph.operations.size();
+  for (double share : aheadShares)
+    if (Timeline timeline = listSchedule(plan, {share}); timeline.order.size() == count)
+      return timeline;
+  packedBeforehand = true;
+  const auto packed = packSequential(plan, diagnostics);
+  if (!packed)
+    return std::nullopt;
+  return listSchedule(plan, {0, &packed->addresses, &packed->predecessors});
+}
+
+// Turns the timeline into a program.
+class Emitter {
+public:
+  Emitter(const Plan &plan, Timeline timeline)
+      : plan_(plan), graph_(plan.problem.graph), limits_(plan.problem.limits) {
+    solution_.order = std::move(timeline.order);
+    solution_.timeline = std::move(timeline.slots);
+    solution_.addresses = std::move(timeline.addresses);
+    solution_.cycles = timeline.cycles;
+    dmaClass_ = std::move(timeline.dmaClass);
+  }
+
+  std::optional<Solution> run(Diagnostics &diagnostics) {
+    isa::Program &program = solution_.program;
+    static_cast<isa::Pools &>(program) = graph_;
+    program.name = graph_.name;
+    program.registers = graph_.registers;
+    emitBuffers();
+    emitStreams();
+    for (isa::View &view : program.operands)
+      place(view);
+    std::vector<CommandRef> order;
+    order.reserve(solution_.order.size());
+    for (uint32_t i : solution_.order)
+      order.push_back(solution_.commands[i]);
+    measureMemories();
+    if (!checkDram(diagnostics) || !synchronize(program, order, limits_, diagnostics))
+      return std::nullopt;
+    return std::move(solution_);
+  }
+
+private:
+  bool isWorkspace(const VirtualBuffer &b) const {
+    return b.space == isa::Space::Dram && graph_.dram[b.dram].role == isa::Role::Workspace;
+  }
+
+  // Workspaces become one buffer, packed by their lives in predicted time, so that none waits for another's
+  // bytes.
+  void emitBuffers() {
+    programBuffer_.resize(graph_.dram.size());
+    for (size_t i = 0; i < graph_.dram.size(); ++i) {
+      if (graph_.dram[i].role == isa::Role::Workspace)
+        continue;
+      programBuffer_[i] = static_cast<uint32_t>(solution_.program.buffers.size());
+      solution_.program.buffers.push_back(graph_.dram[i]);
+    }
+    PackingProblem problem;
+    std::vector<uint32_t> itemOf(graph_.buffers.size(), isa::none), buffers;
+    GraphAccesses accesses(graph_);
+    for (uint32_t i : solution_.order)
+      for (const BufferAccess &access : accesses.of(i)) {
+        const VirtualBuffer &b = graph_.buffers[access.buffer];
+        if (!isWorkspace(b))
+          continue;
+        const Slot &slot = solution_.timeline[i];
+        if (itemOf[access.buffer] == isa::none) {
+          itemOf[access.buffer] = static_cast<uint32_t>(problem.items.size());
+          buffers.push_back(access.buffer);
+          const int64_t alignment =
+              std::max({b.alignment, graph_.dram[b.dram].alignment, limits_.dram.alignment});
+          problem.items.push_back({b.bytes, alignment, {{0, slot.start, slot.finish}}});
+        }
+        PackingProblem::Life &life = problem.items[itemOf[access.buffer]].lives.front();
+        life.begin = std::min(life.begin, slot.start);
+        life.end = std::max({life.end, slot.finish, slot.start + 1});
+      }
+    if (buffers.empty())
+      return;
+    const PackingSolution packed = pack(problem);
+    isa::Buffer workspace;
+    workspace.name = "workspace";
+    workspace.bytes = packed.peaks[0];
+    workspace.shape = {workspace.bytes};
+    for (size_t i = 0; i < buffers.size(); ++i) {
+      const VirtualBuffer &b = graph_.buffers[buffers[i]];
+      solution_.addresses[buffers[i]] = packed.addresses[i];
+      programBuffer_[b.dram] = static_cast<uint32_t>(solution_.program.buffers.size());
+      workspace.alignment = std::max<uint32_t>(workspace.alignment, problem.items[i].alignment);
+    }
+    solution_.program.buffers.push_back(workspace);
+    MemoryUse use{isa::Space::Dram, 0, workspace.bytes, lowerBounds(problem)[0], limits_.dram.bytes};
+    solution_.memories.push_back(use);
+  }
+
+  void emitStreams() {
+    solution_.program.streams.resize(limits_.cores);
+    solution_.commands.resize(graph_.operations.size());
+    for (uint32_t i : solution_.order) {
+      std::vector<isa::Command> &stream = solution_.program.streams[graph_.cores[i]];
+      solution_.commands[i] = {graph_.cores[i], static_cast<uint32_t>(stream.size())};
+      stream.push_back(graph_.operations[i]);
+      isa::Command &command = stream.back();
+      if (command.engine != isa::Engine::Dma)
+        continue;
+      command.dmaClass = dmaClass_[i];
+      command.queue = 0;
+      command.queue = static_cast<uint8_t>(solution_.timeline[i].queue - queueOf(limits_, command));
+    }
+  }
+
+  void place(isa::View &view) const {
+    if (view.buffer >= graph_.buffers.size())
+      return; // of no operation
+    const VirtualBuffer &b = graph_.buffers[view.buffer];
+    view.base += solution_.addresses[view.buffer];
+    view.buffer = b.space == isa::Space::Dram ? programBuffer_[b.dram] : b.core;
+  }
+
+  // The most bytes in use at once, by predicted time.
+  void measureMemories() {
+    PackingProblem used;
+    used.memories = memoryCount(limits_);
+    std::vector<PackingProblem::Life> lives(plan_.lives.size(), {0, std::numeric_limits<int64_t>::max(), 0});
+    for (uint32_t i = 0; i < graph_.operations.size(); ++i)
+      for (uint32_t b : plan_.buffers[i]) {
+        lives[b].begin = std::min(lives[b].begin, solution_.timeline[i].start);
+        lives[b].end = std::max(lives[b].end, solution_.timeline[i].finish);
+      }
+    for (uint32_t b = 0; b < lives.size(); ++b)
+      if (plan_.lives[b].isUsed()) {
+        lives[b].memory = plan_.lives[b].memory;
+        used.items.push_back({plan_.lives[b].bytes, 1, {lives[b]}});
+      }
+    const auto peaks = lowerBounds(used);
+    for (uint32_t m = 0; m < used.memories; ++m) {
+      if (plan_.need[m].empty())
+        continue;
+      MemoryUse use = memoryAt(limits_, m);
+      use.peak = peaks[m];
+      use.bound = *std::max_element(plan_.need[m].begin(), plan_.need[m].end());
+      solution_.memories.push_back(use);
+    }
+  }
+
+  bool checkDram(Diagnostics &diagnostics) const {
+    int64_t bytes = 0;
+    for (const isa::Buffer &b : solution_.program.buffers)
+      bytes += b.bytes;
+    if (bytes <= limits_.dram.bytes)
+      return true;
+    diagnostics.error(graph_.name, "its buffers do not fit in device memory",
+                      fmt::format("{} bytes are needed and {} are there", bytes, limits_.dram.bytes));
+    return false;
+  }
+
+  const Plan &plan_;
+  const TileGraph &graph_;
+  const Limits &limits_;
+  Solution solution_;
+  std::vector<uint8_t> dmaClass_;
+  std::vector<uint32_t> programBuffer_; // of each DRAM buffer of the graph
+};
+
+} // namespace
+
+std::optional<Solution> schedule(const Problem &problem, Diagnostics &diagnostics) {
+  const Plan plan(problem);
+  if (!fits(plan, diagnostics))
+    return std::nullopt;
+  bool packedBeforehand = false;
+  std::optional<Timeline> timeline = findTimeline(plan, packedBeforehand, diagnostics);
+  if (!timeline)
+    return std::nullopt;
+  std::optional<Solution> solution = Emitter(plan, std::move(*timeline)).run(diagnostics);
+  if (!solution)
+    return std::nullopt;
+  solution->lowerBound = lowerBound(plan);
+  solution->packedBeforehand = packedBeforehand;
+  return solution;
+}
+
+} // namespace npuc::schedule
