@@ -124,7 +124,7 @@ private:
     return std::find_if(order.begin(), order.end(), isHighest) - order.begin();
   }
 
-  static constexpr size_t mostWork = 2'000'000; // placements: about a second
+  static constexpr size_t mostWork = 200'000; // placements
 
   const PackingProblem &problem_;
   std::vector<int64_t> enough_; // of each memory: what would do

@@ -224,23 +224,13 @@ private:
     view.buffer = b.space == isa::Space::Dram ? programBuffer_[b.dram] : b.core;
   }
 
-  // The most bytes in use at once, by predicted time.
   void measureMemories() {
-    PackingProblem used;
-    used.memories = memoryCount(limits_);
-    std::vector<PackingProblem::Life> lives(plan_.lives.size(), {0, std::numeric_limits<int64_t>::max(), 0});
-    for (uint32_t i = 0; i < graph_.operations.size(); ++i)
-      for (uint32_t b : plan_.buffers[i]) {
-        lives[b].begin = std::min(lives[b].begin, solution_.timeline[i].start);
-        lives[b].end = std::max(lives[b].end, solution_.timeline[i].finish);
-      }
-    for (uint32_t b = 0; b < lives.size(); ++b)
-      if (plan_.lives[b].isUsed()) {
-        lives[b].memory = plan_.lives[b].memory;
-        used.items.push_back({plan_.lives[b].bytes, 1, {lives[b]}});
-      }
-    const auto peaks = lowerBounds(used);
-    for (uint32_t m = 0; m < used.memories; ++m) {
+    std::vector<int64_t> peaks(memoryCount(limits_));
+    for (uint32_t b = 0; b < plan_.lives.size(); ++b)
+      if (plan_.lives[b].isUsed())
+        peaks[plan_.lives[b].memory] =
+            std::max(peaks[plan_.lives[b].memory], solution_.addresses[b] + plan_.lives[b].bytes);
+    for (uint32_t m = 0; m < peaks.size(); ++m) {
       if (plan_.need[m].empty())
         continue;
       MemoryUse use = memoryAt(limits_, m);

@@ -58,8 +58,9 @@ struct Slot {
 struct MemoryUse {
   isa::Space space = isa::Space::Scratchpad;
   uint32_t core = 0;
-  int64_t peak = 0;  ///< Bytes in use at once; DRAM: of the workspace.
-  int64_t bound = 0; ///< Bytes alive at once in sequential order; DRAM: in the order of the schedule.
+  int64_t peak = 0; ///< Bytes up to the end of the highest buffer; DRAM: of the workspace.
+  int64_t bound =
+      0; ///< Bytes alive at once in sequential order; DRAM: in predicted time. No placement takes less.
   int64_t capacity = 0;
 };
 

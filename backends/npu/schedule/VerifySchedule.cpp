@@ -37,8 +37,8 @@ public:
     for (uint32_t core = 0; core < next_.size(); ++core)
       dispatch(core);
     while (!ready_.empty()) {
-      const uint32_t queue = ready_.back();
-      ready_.pop_back();
+      const uint32_t queue = ready_.front();
+      ready_.pop_front();
       const CommandRef ref = queues_[queue].front();
       queues_[queue].pop_front();
       order.push_back(ref);
@@ -98,7 +98,7 @@ private:
   std::vector<std::deque<CommandRef>> queues_;
   std::vector<uint32_t> raised_;
   std::vector<std::vector<uint32_t>> waiting_; // queues whose head waits for the semaphore
-  std::vector<uint32_t> ready_;                // queues whose head can run
+  std::deque<uint32_t> ready_;                 // queues whose head can run
 };
 
 class Races {
@@ -298,44 +298,77 @@ private:
                  describe(program_, commands_[p]));
   }
 
-  // Bytes conflict only in one order (verifyRaces), so any order in which the program may run shows who has
-  // them when.
+  // Of two buffers that share bytes, one must have them first and the other afterwards. What conflicts runs
+  // in one order (verifyRaces), so any order in which the program may run shows which.
   void checkLives(const std::vector<CommandRef> &order) {
-    std::vector<std::pair<uint32_t, uint32_t>> lives(graph_.buffers.size(), {isa::none, 0});
     std::vector<size_t> first{0};
     for (const auto &stream : program_.streams)
       first.push_back(first.back() + stream.size());
-    std::vector<uint32_t> operation(first.back());
+    std::vector<uint32_t> operationOf(first.back()); // of each command, stream after stream
     for (uint32_t i = 0; i < commands_.size(); ++i)
-      operation[first[commands_[i].core] + commands_[i].index] = i;
-    GraphAccesses accesses(graph_);
-    for (uint32_t at = 0; at < order.size(); ++at)
-      for (const BufferAccess &access : accesses.of(operation[first[order[at].core] + order[at].index])) {
-        auto &[begin, end] = lives[access.buffer];
-        begin = std::min(begin, at);
-        end = at + 1;
-      }
-    // Memories side by side, so that one map of time finds who shares bytes.
-    std::map<std::pair<isa::Space, uint32_t>, IntervalMap<uint32_t>> byAddress;
+      operationOf[first[commands_[i].core] + commands_[i].index] = i;
+    uses_.resize(graph_.buffers.size());
+    for (uint32_t at = 0; at < order.size(); ++at) {
+      const uint32_t operation = operationOf[first[order[at].core] + order[at].index];
+      for (const BufferAccess &access : accesses_.of(operation))
+        uses_[access.buffer].push_back({at, operation});
+    }
     std::vector<uint32_t> byBegin;
-    for (uint32_t b = 0; b < lives.size(); ++b)
-      if (lives[b].first != isa::none && graph_.buffers[b].bytes > 0)
+    for (uint32_t b = 0; b < uses_.size(); ++b)
+      if (!uses_[b].empty() && graph_.buffers[b].bytes > 0)
         byBegin.push_back(b);
     std::sort(byBegin.begin(), byBegin.end(),
-              [&](uint32_t a, uint32_t b) { return lives[a].first < lives[b].first; });
+              [&](uint32_t a, uint32_t b) { return uses_[a].front().at < uses_[b].front().at; });
+    std::map<std::pair<isa::Space, uint32_t>, IntervalMap<uint32_t>> byAddress;
     for (uint32_t b : byBegin) {
       const int64_t low = placements_[b].address, high = low + graph_.buffers[b].bytes;
       auto &map = byAddress[{graph_.buffers[b].space, placements_[b].memory}];
       map.visitOverlaps(low, high, [&](uint32_t other) {
-        if (lives[other].second <= lives[b].first)
-          return true; // it is gone
-        report(fmt::format("buffer {}", b),
-               fmt::format("it shares bytes with buffer {} while both live", other),
-               fmt::format("bytes {} to {} of the {}", low, high, isa::name(graph_.buffers[b].space)));
+        if (uses_[other].back().at < uses_[b].front().at)
+          return true; // all its uses are over
+        if (!takeTurns(other, b))
+          report(fmt::format("buffer {}", b),
+                 fmt::format("it shares bytes with buffer {} while both live", other),
+                 fmt::format("bytes {} to {} of the {}", low, high, isa::name(graph_.buffers[b].space)));
         return false;
       });
       map.insert(low, high, b);
     }
+  }
+
+  // Whether all uses of `a` that touch bytes of uses of `b` come before those, or all after.
+  bool takeTurns(uint32_t a, uint32_t b) {
+    const auto left = placedUses(a), right = placedUses(b);
+    bool before = false, after = false;
+    for (const PlacedUse &x : left)
+      for (const PlacedUse &y : right)
+        if ((x.write || y.write) && overlap(x.bytes, y.bytes))
+          (x.at < y.at ? before : after) = true;
+    return !(before && after);
+  }
+
+  struct Use {
+    uint32_t at, operation;
+  };
+  struct PlacedUse {
+    uint32_t at;
+    bool write;
+    Footprint bytes;
+  };
+  std::vector<PlacedUse> placedUses(uint32_t buffer) {
+    std::vector<PlacedUse> result;
+    for (size_t i = 0; i < uses_[buffer].size(); ++i) {
+      const Use use = uses_[buffer][i];
+      if (i > 0 && uses_[buffer][i - 1].at == use.at)
+        continue; // the same operation's next operand
+      for (const BufferAccess &access : accesses_.of(use.operation))
+        if (access.buffer == buffer) {
+          result.push_back({use.at, access.write, access.bytes});
+          result.back().bytes.low += placements_[buffer].address;
+          result.back().bytes.high += placements_[buffer].address;
+        }
+    }
+    return result;
   }
 
   const TileGraph &graph_;
@@ -343,8 +376,10 @@ private:
   std::span<const CommandRef> commands_;
   const Limits &limits_;
   Diagnostics &diagnostics_;
+  GraphAccesses accesses_{graph_};
   std::vector<Placement> placements_;
   std::map<uint32_t, int64_t> groupAddress_;
+  std::vector<std::vector<Use>> uses_; // of each buffer, in the order in which they run
   unsigned errors_ = 0;
 };
 
