@@ -70,7 +70,7 @@ def NN_PoolOp : NN_InferredOp<"pool"> {
   let arguments = (ins NN_PoolKind:$kind, NN_NumberTensor:$input, DenseI64ArrayAttr:$kernel, DenseI64ArrayAttr:$strides,
                        DenseI64ArrayAttr:$dilations, DenseI64ArrayAttr:$pads, UnitAttr:$count_padding);
   let results = (outs NN_NumberTensor:$result);
-  let assemblyFormat = "$kind $input attr-dict `:` functional-type(operands, results)";
+  let assemblyFormat = "`` $kind $input attr-dict `:` functional-type(operands, results)";
 }
 
 //===----------------------------------------------------------------------===//
@@ -86,7 +86,7 @@ def NN_ReduceOp : NN_InferredOp<"reduce"> {
   }];
   let arguments = (ins NN_ReduceKind:$kind, NN_Tensor:$input, DenseI64ArrayAttr:$axes, UnitAttr:$keep);
   let results = (outs NN_Tensor:$result);
-  let assemblyFormat = "$kind $input attr-dict `:` functional-type(operands, results)";
+  let assemblyFormat = "`` $kind $input attr-dict `:` functional-type(operands, results)";
   let hasFolder = 1;
 }
 
@@ -98,7 +98,7 @@ def NN_ArgReduceOp : NN_InferredOp<"arg_reduce"> {
   }];
   let arguments = (ins NN_ReduceKind:$kind, NN_NumberTensor:$input, I64Attr:$axis, UnitAttr:$keep, UnitAttr:$last);
   let results = (outs NN_TensorOf<I64>:$result);
-  let assemblyFormat = "$kind $input attr-dict `:` functional-type(operands, results)";
+  let assemblyFormat = "`` $kind $input attr-dict `:` functional-type(operands, results)";
 }
 
 def NN_TopKOp : NN_InferredOp<"top_k"> {

@@ -72,7 +72,7 @@ def NN_PadOp : NN_InferredOp<"pad"> {
   let arguments = (ins NN_PadMode:$mode, NN_Tensor:$input, Optional<NN_Tensor>:$value, DenseI64ArrayAttr:$low,
                        DenseI64ArrayAttr:$high);
   let results = (outs NN_Tensor:$result);
-  let assemblyFormat = "$mode operands attr-dict `:` functional-type(operands, results)";
+  let assemblyFormat = "`` $mode operands attr-dict `:` functional-type(operands, results)";
   let hasFolder = 1;
 }
 
@@ -116,7 +116,7 @@ def NN_ScatterElementsOp : NN_InferredOp<"scatter_elements"> {
   let arguments = (ins NN_ScatterReduction:$reduction, NN_Tensor:$input, NN_IndexTensor:$indices, NN_Tensor:$updates,
                        I64Attr:$axis);
   let results = (outs NN_Tensor:$result);
-  let assemblyFormat = "$reduction operands attr-dict `:` functional-type(operands, results)";
+  let assemblyFormat = "`` $reduction operands attr-dict `:` functional-type(operands, results)";
 }
 
 def NN_ScatterNdOp : NN_InferredOp<"scatter_nd"> {
@@ -124,7 +124,7 @@ def NN_ScatterNdOp : NN_InferredOp<"scatter_nd"> {
   let description = "`reduction` and negative indices as in `nn.scatter_elements`. Source: ONNX ScatterND-18.";
   let arguments = (ins NN_ScatterReduction:$reduction, NN_Tensor:$input, NN_IndexTensor:$indices, NN_Tensor:$updates);
   let results = (outs NN_Tensor:$result);
-  let assemblyFormat = "$reduction operands attr-dict `:` functional-type(operands, results)";
+  let assemblyFormat = "`` $reduction operands attr-dict `:` functional-type(operands, results)";
 }
 
 def NN_TriluOp : NN_Op<"trilu", [SameOperandsAndResultType]> {

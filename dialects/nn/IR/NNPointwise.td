@@ -35,7 +35,7 @@ def NN_RangeOp : NN_Op<"range"> {
   }];
   let arguments = (ins TypedAttrInterface:$start, TypedAttrInterface:$step);
   let results = (outs NN_NumberTensor:$result);
-  let assemblyFormat = "$start `,` $step attr-dict `:` type($result)";
+  let assemblyFormat = "attr-dict `:` type($result)";
   let hasVerifier = 1;
 }
 
@@ -176,7 +176,7 @@ def NN_CompareOp : NN_InferredOp<"compare", [NN_Pointwise]> {
   }];
   let arguments = (ins NN_ComparePredicate:$predicate, NN_Tensor:$lhs, NN_Tensor:$rhs);
   let results = (outs NN_BoolTensor:$result);
-  let assemblyFormat = "$predicate operands attr-dict `:` functional-type(operands, results)";
+  let assemblyFormat = "`` $predicate operands attr-dict `:` functional-type(operands, results)";
 }
 
 def NN_SelectOp : NN_InferredOp<"select", [NN_Pointwise]> {
@@ -237,7 +237,7 @@ def NN_RequantizeOp : NN_Op<"requantize", [NN_Pointwise, SameOperandsAndResultSh
                        DefaultValuedAttr<I64Attr, "0">:$axis, DefaultValuedAttr<I64Attr, "0">:$zero_point,
                        DefaultValuedAttr<NN_Rounding, "Rounding::HalfEven">:$rounding);
   let results = (outs NN_TensorOf<AnyTypeOf<[I8, UI8, I16, UI16, I32]>>:$result);
-  let assemblyFormat = "$kind $input attr-dict `:` functional-type(operands, results)";
+  let assemblyFormat = "`` $kind $input attr-dict `:` functional-type(operands, results)";
   let hasVerifier = 1;
 }
 
