@@ -81,7 +81,8 @@ public:
   /// Null with an error.
   virtual std::unique_ptr<Profile> time(std::span<const int64_t> registers, Diagnostics &diagnostics) = 0;
   /// A state's memory, as the host may read and write it between runs. `buffer`: index in Program::buffers.
-  virtual std::span<std::byte> state(uint32_t buffer) = 0;
+  /// Nothing, with an error, if there is no memory for it.
+  virtual std::optional<std::span<std::byte>> state(uint32_t buffer, Diagnostics &diagnostics) = 0;
 };
 
 /// Used by any number of threads.

@@ -284,9 +284,10 @@ std::unique_ptr<device::Profile> Session::time(Diagnostics &diagnostics) {
   return session_->time(registers_, diagnostics);
 }
 
-std::span<std::byte> Session::state(size_t index) {
+std::optional<std::span<std::byte>> Session::state(size_t index, Diagnostics &diagnostics) {
   const Tensor &t = program_->tensors(Role::State)[index];
-  return session_->state(t.buffer).first(t.bytes);
+  auto memory = session_->state(t.buffer, diagnostics);
+  return memory ? std::optional(memory->first(t.bytes)) : std::nullopt;
 }
 
 } // namespace npuc::runtime

@@ -68,7 +68,7 @@ public:
   /// From any thread.
   void cancel() { cancelled_ = true; }
   std::unique_ptr<device::Profile> time(Diagnostics &diagnostics);
-  std::span<std::byte> state(size_t index);
+  std::optional<std::span<std::byte>> state(size_t index, Diagnostics &diagnostics);
 
 private:
   struct Binding {

@@ -192,7 +192,11 @@ npurt_status withState(const char *function, npurt_session *session, size_t inde
     return invalid(function, "there is no state of this index and size");
   if (isRunning(*session))
     return invalid(function, "the session is running");
-  copy(session->session->state(index), const_cast<void *>(memory));
+  Diagnostics diagnostics;
+  auto state = session->session->state(index, diagnostics);
+  if (!state)
+    return fail(NPURT_OUT_OF_MEMORY, diagnostics);
+  copy(*state, const_cast<void *>(memory));
   return NPURT_OK;
 }
 
@@ -487,8 +491,13 @@ npurt_status npurt_session_reset_states(npurt_session *session) {
   return guarded(__func__, [&] {
     if (!session || isRunning(*session))
       return invalid("npurt_session_reset_states", "a session that is not running is needed");
-    for (size_t i = 0; i < session->session->program().tensors(runtime::Role::State).size(); ++i)
-      std::ranges::fill(session->session->state(i), std::byte{0});
+    Diagnostics diagnostics;
+    for (size_t i = 0; i < session->session->program().tensors(runtime::Role::State).size(); ++i) {
+      auto state = session->session->state(i, diagnostics);
+      if (!state)
+        return fail(NPURT_OUT_OF_MEMORY, diagnostics);
+      std::ranges::fill(*state, std::byte{0});
+    }
     return NPURT_OK;
   });
 }
