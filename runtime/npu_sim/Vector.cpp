@@ -195,6 +195,7 @@ Kind kindOf(ElementType type) {
 Kind wantedKind(const VectorInstruction &i, unsigned source) {
   switch (i.op) {
   case VectorOp::Convert:
+  case VectorOp::Store:
     return Kind::Nothing;
   case VectorOp::Select:
     return source == 0 ? Kind::Bool : kindOf(i.type);
@@ -570,7 +571,7 @@ void Execution::runInstruction(size_t number) {
   case VectorOp::Store: {
     int64_t step = loops.back().steps[i.dst];
     eachRun(operandRows[i.dst], step, [&](int64_t offset, size_t lane, size_t n) {
-      storeRun(operands[i.dst], offset, step, n, isFloat(i.type), lanes(i.a) + lane);
+      storeRun(operands[i.dst], offset, step, n, isFloat(sourceTypes[number]), lanes(i.a) + lane);
     });
     return;
   }

@@ -94,7 +94,7 @@ enum class VectorOp : uint8_t {
   Multiply,
   Divide,
   Minimum,
-  Maximum, ///< Minimum and Maximum: NaN if either is.
+  Maximum, ///< Minimum and Maximum: NaN if either is; −0 is less than +0.
   Negate,
   Absolute,
   Floor,
@@ -120,19 +120,23 @@ enum class VectorOp : uint8_t {
   Not,    ///< Of Bool; of I32, bit by bit.
   Select, ///< dst = a ? b : c; a is Bool.
   ShiftLeft,
-  ShiftRight, ///< I32, arithmetic; ShiftRight rounds down.
+  ShiftRight, ///< I32, arithmetic, by b modulo 32; ShiftRight rounds down.
   Convert,    ///< dst = a in `type`; float to I32 rounds to nearest even and saturates, NaN gives 0.
   /// FLOAT_SCALE: I32 a, F32 b (scale): round_half_even(float(a) × b), I32. In double, so that a up to 2^31
   /// is exact.
   Requantize,
-  /// FIXED_POINT: (a × b + 2^(c−1)) >> c in 64 bits, a, b, c I32, c in 1…62: rounds half up.
+  /// FIXED_POINT: (a × b + 2^(c−1)) >> c in 64 bits, a, b, c I32, c in 1…62: rounds half up. All three
+  /// requantizations saturate to I32.
   RequantizeFixedPoint,
-  /// SHIFT_MULTIPLY_SHIFT: ((a >> (c & 255)) × b) >> (c >> 8) in 64 bits; the rounding is in the bias.
+  /// SHIFT_MULTIPLY_SHIFT: ((a >> (c & 255)) × b) >> (c >> 8) in 64 bits, both shifts in 0…62; the rounding
+  /// is in the bias.
   RequantizeShift,
   /// dst = entry (a − immediate) of the look-up table that operand `b` holds, a view of rank 1 that is no
   /// part of the loop nest, in `type`; a is I32, and the entry's number is clamped to the table.
   Table,
-  Store, ///< operand `dst` = a, converted: saturating for integers, to nearest even for floats.
+  /// Operand `dst` = a, converted: integers saturate, F16, BF16 and F32 overflow to infinity, F8 saturates;
+  /// an I32 goes to floats through F32; every NaN is stored as the positive quiet one.
+  Store,
   /// Operand `dst` = reduction of a over the loops in which the operand's stride is 0 (or its size 1),
   /// starting from the identity, or from the operand's old value if `immediate` is 1. Sums are in `type`, in
   /// loop order (innermost fastest).
@@ -179,9 +183,10 @@ struct Wait {
 /// Scatter: operands {source, index, destination}: destination[index[i…], j…] = source[i…, j…]; in order.
 ///
 /// Contract: operands {A, B, C}: C[b…,m…,n…] (+)= Σ_k A[b…,m…,k…] · B[b…,k…,n…], with batch, m, n and k
-/// dimension counts in `rank…`. Integers are exact; floats multiply exactly and accumulate in fp32, in an
-/// order that is the device's and the same in every run. `accumulate` adds to C's old value. C is I32 (I64)
-/// or F32.
+/// dimension counts in `rank…`. C is I32 or I64, with integers of up to eight bits, or F32, with floats of up
+/// to 32. Integers are exact. Floats: each sum starts from C's old value if `accumulate`, else from +0, and
+/// takes k in ascending order, the last k dimension fastest, one fused multiply-add in fp32 at a time; so K
+/// may be split over commands without changing a bit.
 ///
 /// Vector: operands as its instructions name them. The loop nest has, in each dimension, the greatest size of
 /// any operand but tables; every such operand has the nest's rank and in each dimension its size or 1, which
