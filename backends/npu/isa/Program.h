@@ -87,7 +87,7 @@ enum class Opcode : uint8_t { Copy, Fill, Gather, Scatter, Contract, Vector, Bar
 enum class VectorOp : uint8_t {
   Load,     ///< dst = operand `a` at this point of the loop nest, in the operand's type, converted to `type`.
   Index,    ///< dst = index of loop `a` + immediate (I32).
-  Constant, ///< dst = immediate.
+  Constant, ///< dst = immediate, converted as Convert does.
   Move,
   Add,
   Subtract,

@@ -454,9 +454,7 @@ void Reference::vector(const Command &command) {
         registers[i.dst] = {false, point[i.a] + static_cast<int64_t>(i.immediate), 0};
         break;
       case VectorOp::Constant:
-        registers[i.dst] =
-            toRegister(i.type, isFloat(i.type) ? Value{true, 0, i.immediate}
-                                               : Value{false, static_cast<int64_t>(i.immediate), 0});
+        registers[i.dst] = toRegister(i.type, {true, 0, i.immediate});
         break;
       case VectorOp::Table: {
         int64_t entries = views[i.b].dims[0].size;
