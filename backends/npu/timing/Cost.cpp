@@ -27,8 +27,8 @@ struct Greatest {
 };
 
 /// `work` cycles side by side with each other after `fill` cycles: bound by what is longer.
-Cost finish(const Greatest &work, double fill, Bound fillBound) {
-  return {std::ceil(work.cycles + fill), fill > work.cycles ? fillBound : work.bound};
+Cost finish(const Greatest &work, double fill, Bound fillBound, double scratchpadBytes = 0) {
+  return {std::ceil(work.cycles + fill), fill > work.cycles ? fillBound : work.bound, scratchpadBytes};
 }
 
 /// Bytes (or, scattered, elements) that a slice's scratchpad gives an engine of `rate` bytes a cycle.
@@ -83,19 +83,23 @@ Cost sliceCost(const Machine &machine, const Contraction &work, const Split &spl
       busy.add(bytes / pad.slice_bytes_per_cycle(), Bound::SliceExchange);
     hops = double(std::max(split.sharersA, split.sharersB) - 1) * pad.slice_hop_cycles();
   }
-  double tail = 0;
+  const double slicesUsed = double(ceilDiv(work.batch, split.batch)) * split.sharersA * split.sharersB;
+  double tail = 0, sumBytes = 0;
   if (work.sumsInScratchpad) {
     const double sums = double(split.batch) * split.m * split.n;
     busy.add(sums * (work.accumulate ? 2 : 1) / engine.drain_elements_per_cycle(), Bound::Drain);
     tail = double(engine.lanes_m()) * engine.lanes_n() / engine.drain_elements_per_cycle();
+    sumBytes = sums * (work.accumulate ? 2 : 1) * bitWidth(work.sum) / 8;
   }
 
   const double latency = engine.latency_cycles() + double(pad.latency_cycles()) + tail + hops;
+  const double readsB = weightsStay ? double(split.batch) * blocksK * blocksN : steps;
+  const double bytes = slicesUsed * (fetches * blockA + readsB * blockB + sumBytes);
   if (!weightsStay) {
     busy.add(operandCycles(machine, steps * blockB, steps * elementsB, engine.weight_bytes_per_cycle(),
                            work.scatteredB),
              Bound::Operands);
-    return finish(busy, latency, Bound::Latency);
+    return finish(busy, latency, Bound::Latency, bytes);
   }
   const double groups = double(split.batch) * blocksK * ceilDiv(blocksN, reuse);
   const double loads = double(split.batch) * blocksK * blocksN *
@@ -105,13 +109,13 @@ Cost sliceCost(const Machine &machine, const Contraction &work, const Split &spl
   if (!engine.stationary_double_buffered()) {
     busy.bound = loads > busy.cycles ? Bound::StationaryLoad : busy.bound;
     busy.cycles += loads;
-    return finish(busy, latency, Bound::Latency);
+    return finish(busy, latency, Bound::Latency, bytes);
   }
   // load + (groups - 1) * max(load, work) + work, of which the greater part stands in `busy`.
   const double load = loads / groups, each = busy.cycles / groups;
   if (load > each)
     busy = {each + loads - load, Bound::StationaryLoad};
-  return finish(busy, latency + load, load > latency ? Bound::StationaryLoad : Bound::Latency);
+  return finish(busy, latency + load, load > latency ? Bound::StationaryLoad : Bound::Latency, bytes);
 }
 
 /// Bytes of DRAM bursts that a side touches, the activations that it needs at least, and the channels it
@@ -169,11 +173,11 @@ std::string_view name(Bound bound) {
 
 Cost contractCost(const Machine &machine, const Contraction &work) {
   if (work.batch <= 0 || work.m <= 0 || work.n <= 0 || work.k <= 0)
-    return {double(machine.target.matrix().latency_cycles()), Bound::Latency};
+    return {double(machine.target.matrix().latency_cycles()), Bound::Latency, 0};
   const int64_t slices = machine.slices;
   const int64_t blocksM = ceilDiv(work.m, machine.target.matrix().lanes_m()),
                 blocksN = ceilDiv(work.n, machine.target.matrix().lanes_n());
-  Cost best{-1, Bound::Nothing};
+  Cost best{-1, Bound::Nothing, 0};
   for (int64_t sb = 1; sb <= std::min(slices, work.batch); ++sb) {
     // Only splits that give the slices fewer batches than the last one did are worth a look.
     if (sb > 1 && ceilDiv(work.batch, sb) == ceilDiv(work.batch, sb - 1))
@@ -198,22 +202,20 @@ Cost drainCost(const Machine &machine, int64_t elements) {
   Greatest busy;
   busy.add(double(ceilDiv(elements, machine.slices)) / machine.target.matrix().drain_elements_per_cycle(),
            Bound::Drain);
-  return finish(busy, machine.target.scratchpad().latency_cycles(), Bound::Latency);
+  return finish(busy, machine.target.scratchpad().latency_cycles(), Bound::Latency, 4.0 * double(elements));
 }
 
 Cost vectorCost(const Machine &machine, const VectorWork &work, bool loadProgram) {
   const target::VectorEngine &engine = machine.target.vector();
   const double load = loadProgram ? engine.program_load_cycles() : 0;
   if (work.points <= 0)
-    return {load + engine.latency_cycles(), Bound::Latency};
+    return {load + engine.latency_cycles(), Bound::Latency, 0};
   const int64_t points = ceilDiv(work.points, machine.slices);
   double compute = 0, slowest = 0, lookups = 0;
   uint32_t inGroup = 0;
   for (const isa::VectorInstruction &i : work.instructions) {
-    if (i.op == VectorOp::Table)
-      lookups += 1;
-    if (i.op == VectorOp::Load || i.op == VectorOp::Store || i.op == VectorOp::Constant ||
-        i.op == VectorOp::Index || i.op == VectorOp::Table)
+    lookups += i.op == VectorOp::Table;
+    if (!takesLanes(i.op))
       continue;
     const double lanes = engine.lanes() * machine.vectorRate[static_cast<size_t>(machine.laneType(i.type))];
     const double cycles = std::ceil(points / lanes) / machine.functionRate[static_cast<size_t>(i.op)];
@@ -223,24 +225,28 @@ Cost vectorCost(const Machine &machine, const VectorWork &work, bool loadProgram
       slowest = inGroup = 0;
     }
   }
+  // Without the chain sums go to the scratchpad first, 4 bytes each, and are read from there.
+  const bool chained = machine.target.matrix().chained_to_vector();
+  const double drain =
+      double(work.accumulatorElements) / machine.slices / machine.target.matrix().drain_elements_per_cycle();
+  const double bytes = double(work.bytes) + (chained ? 0 : 4.0 * double(work.accumulatorElements));
   Greatest busy;
   busy.add(compute + slowest, Bound::Compute);
-  busy.add(operandCycles(machine, double(work.bytes) / machine.slices, 0, engine.bytes_per_cycle(), false) +
+  busy.add(operandCycles(machine, bytes / machine.slices, 0, engine.bytes_per_cycle(), false) +
                operandCycles(machine, 0, double(work.scattered) / machine.slices, 1, true),
            Bound::Operands);
   if (lookups > 0)
     busy.add(points * lookups / engine.table_ports(), Bound::Tables);
-  if (work.accumulatorElements > 0)
-    busy.add(double(work.accumulatorElements) / machine.slices /
-                 machine.target.matrix().drain_elements_per_cycle(),
-             Bound::Drain);
+  if (chained)
+    busy.add(drain, Bound::Drain);
   const double latency = engine.latency_cycles() + double(machine.target.scratchpad().latency_cycles());
   const double sharers = double(machine.slices) / std::clamp<int64_t>(work.outputs, 1, machine.slices);
   const double combine = work.outputs < work.points
                              ? (std::ceil(sharers) - 1) * machine.target.scratchpad().slice_hop_cycles()
                              : 0;
-  return finish(busy, load + latency + combine,
-                load > latency + combine ? Bound::ProgramLoad : Bound::Latency);
+  return finish(busy, load + latency + combine + (chained ? 0 : drain),
+                load > latency + combine ? Bound::ProgramLoad : Bound::Latency,
+                bytes + (chained ? 0 : 4.0 * double(work.accumulatorElements)));
 }
 
 Cost transferCost(const Machine &machine, const isa::Command &command, const Transfer &work) {
@@ -255,7 +261,7 @@ Cost transferCost(const Machine &machine, const isa::Command &command, const Tra
   if (work.indexBytes > 0)
     latency += spaceLatency(machine, work.indexSpace);
   if (work.bytes == 0)
-    return {std::ceil(startup + latency), Bound::Startup};
+    return {std::ceil(startup + latency), Bound::Startup, 0};
 
   Greatest busy;
   const double bytes = double(work.bytes), sent = bytes * work.sends;
@@ -301,8 +307,6 @@ Cost cost(const Machine &machine, const isa::Pools &pools, const isa::Command &c
 }
 
 std::string unsupported(const Machine &machine, const isa::Pools &pools, const isa::Command &command) {
-  if (command.opcode == isa::Opcode::Barrier)
-    return {};
   auto operands = pools.operandsOf(command);
   switch (command.engine) {
   case isa::Engine::Matrix: {

@@ -38,6 +38,7 @@ std::string_view name(Bound bound);
 struct Cost {
   double cycles = 0;
   Bound bound = Bound::Nothing;
+  double scratchpadBytes = 0; ///< Read and written by the engine: matrix and vector.
 };
 
 /// A contraction as the matrix engine sees it: products of the extents of its batch, m, n and k dimensions.
@@ -49,6 +50,7 @@ struct Contraction {
   /// No dimension of A (B) has elements next to each other, so each takes a bank access of its own.
   bool scatteredA = false, scatteredB = false;
   int64_t multiplyAdds() const { return batch * m * n * k; }
+  friend bool operator==(const Contraction &, const Contraction &) = default;
 };
 Contraction contraction(const isa::Pools &pools, const isa::Command &command,
                         std::span<const int64_t> registers);
@@ -80,12 +82,16 @@ Cost contractCost(const Machine &machine, const Contraction &work);
 /// drain_elements_per_cycle).
 Cost drainCost(const Machine &machine, int64_t elements);
 
+/// Whether an instruction is priced by the lanes: not operand accesses, constants, indices and look-ups.
+bool takesLanes(isa::VectorOp op);
+
 /// A vector command under given register values.
 struct VectorWork {
   std::span<const isa::VectorInstruction> instructions;
-  int64_t points = 0;  ///< Of the loop nest.
-  int64_t outputs = 0; ///< Points that are not reduced together; `points` if nothing is reduced.
-  int64_t bytes = 0;   ///< Read from and written to the scratchpad, all slices.
+  int64_t points = 0;      ///< Of the loop nest.
+  uint32_t operations = 0; ///< Instructions that take lanes or look-up ports.
+  int64_t outputs = 0;     ///< Points that are not reduced together; `points` if nothing is reduced.
+  int64_t bytes = 0;       ///< Read from and written to the scratchpad, all slices.
   int64_t scattered =
       0; ///< Accesses of one element each (an innermost stride that is not 1), not in `bytes`.
   int64_t accumulatorElements = 0;
@@ -101,7 +107,9 @@ VectorWork vectorWork(const isa::Pools &pools, const isa::Command &command,
 ///              operand accesses, constants, indices and look-ups take no lanes, reductions do
 ///   operands = bytes / slices / bytes_per_cycle + scattered accesses / slices / (banks · ports)
 ///   tables   = p · look-ups / table_ports
-///   drain    = accumulator elements / slices / drain_elements_per_cycle
+///   drain    = accumulator elements / slices / drain_elements_per_cycle; without chained_to_vector the sums
+///   go through the
+///              scratchpad first: that time comes before, and their bytes are added to the operands'
 /// Cycles: the greatest of them + latency_cycles + the scratchpad's latency + program_load_cycles if
 /// `loadProgram` + one slice_hop_cycles for each further slice that an output is reduced over.
 Cost vectorCost(const Machine &machine, const VectorWork &work, bool loadProgram = true);
@@ -114,6 +122,7 @@ struct Side {
   int64_t base = 0;     ///< Bytes; of the first run, from the start of the buffer or memory.
   int64_t runBytes = 0; ///< Of each run.
   uint8_t rank = 0;     ///< Loops around the run, outermost first, strides in bytes.
+  uint32_t buffer = 0;  ///< Dram: View::buffer.
   struct Loop {
     int64_t size = 0, stride = 0;
   };
@@ -131,6 +140,9 @@ struct Transfer {
   int64_t descriptors = 1;
   int64_t indexBytes = 0; ///< Of gather and scatter.
   isa::Space indexSpace = isa::Space::Dram;
+  uint32_t indexBuffer = 0;
+  int64_t indexBase = 0;
+  uint32_t core = 0;                  ///< Whose stream the command is in.
   uint32_t copies = 1;                ///< Destinations of a multicast.
   uint32_t sends = 1;                 ///< Times the payload leaves: `copies` if the class cannot multicast.
   uint32_t hops = 0, clusterHops = 0; ///< Core to core: the longest way.

@@ -1,82 +1,32 @@
 #include "backends/npu/timing/Machine.h"
 
+#include "backends/npu/target/Target.h"
+
 #include <algorithm>
 
 namespace npuc::timing {
-namespace {
-
-using isa::VectorOp;
-
-// Instructions that run at one for each lane and cycle unless the description says otherwise. Operand
-// accesses, constants and look-ups are here too: they take bandwidth or ports, not lanes.
-constexpr std::array<VectorOp, 31> simpleOps = {
-    VectorOp::Load,     VectorOp::Index,    VectorOp::Constant,  VectorOp::Move,      VectorOp::Add,
-    VectorOp::Subtract, VectorOp::Multiply, VectorOp::Minimum,   VectorOp::Maximum,   VectorOp::Negate,
-    VectorOp::Absolute, VectorOp::Floor,    VectorOp::Ceil,      VectorOp::RoundEven, VectorOp::Sign,
-    VectorOp::Equal,    VectorOp::Less,     VectorOp::LessEqual, VectorOp::And,       VectorOp::Or,
-    VectorOp::Xor,      VectorOp::Not,      VectorOp::Select,    VectorOp::ShiftLeft, VectorOp::ShiftRight,
-    VectorOp::Convert,  VectorOp::Table,    VectorOp::Store,     VectorOp::StoreSum,  VectorOp::StoreMax,
-    VectorOp::StoreMin,
-};
-
-} // namespace
-
-std::optional<ElementType> elementType(target::DataType type) {
-  switch (type) {
-  case target::INT4:
-    return ElementType::I4;
-  case target::INT8:
-    return ElementType::I8;
-  case target::UINT8:
-    return ElementType::U8;
-  case target::INT16:
-    return ElementType::I16;
-  case target::INT32:
-    return ElementType::I32;
-  case target::INT64:
-    return ElementType::I64;
-  case target::FP8_E4M3:
-    return ElementType::F8E4M3;
-  case target::FP8_E5M2:
-    return ElementType::F8E5M2;
-  case target::FP16:
-    return ElementType::F16;
-  case target::BF16:
-    return ElementType::BF16;
-  case target::FP32:
-    return ElementType::F32;
-  default:
-    return std::nullopt;
-  }
-}
-
 Machine::Machine(const target::TargetDescription &description) : target(description) {
-  const target::Topology &topology = target.topology();
-  cores = topology.devices() * topology.clusters_per_device() * topology.cores_per_cluster();
-  slices = topology.slices_per_core();
+  cores = target::coreCount(target);
+  slices = target.topology().slices_per_core();
   dramCyclesPerCycle = target.dram().clock_ghz() / target.clock_ghz();
-  auto fill = [](auto &table, target::DataType type, auto value) {
-    if (auto element = elementType(type))
-      table[static_cast<size_t>(*element)] = value;
+  auto entry = [](auto &table, target::DataType type) -> auto & {
+    return table[static_cast<size_t>(target::elementType(type))];
   };
   const target::MatrixEngine &matrix = target.matrix();
   for (const target::MatrixType &type : matrix.types()) {
-    fill(matrixLanesK, type.type(), type.lanes_k());
-    fill(matrixStepCycles, type.type(), type.lanes_k() / (matrix.lanes_k() * type.rate()));
+    entry(matrixLanesK, type.type()) = type.lanes_k();
+    entry(matrixStepCycles, type.type()) = type.lanes_k() / (matrix.lanes_k() * type.rate());
   }
   for (const target::VectorType &type : target.vector().types())
-    fill(vectorRate, type.type(), type.rate());
+    entry(vectorRate, type.type()) = type.rate();
   for (const target::OperationEnergy &energy : target.energy().multiply_add())
-    fill(multiplyAddPicojoules, energy.type(), energy.picojoules());
-  for (VectorOp op : simpleOps)
-    functionRate[static_cast<size_t>(op)] = 1;
-  for (const target::FunctionRate &rate : target.vector().functions())
-    if (auto op = isa::vectorOpFromName(rate.function()))
-      functionRate[static_cast<size_t>(*op)] = rate.rate();
+    entry(multiplyAddPicojoules, energy.type()) = energy.picojoules();
+  for (size_t i = 0; i < functionRate.size(); ++i)
+    functionRate[i] = target::functionRate(target, static_cast<isa::VectorOp>(i));
 }
 
 ElementType Machine::contractionType(ElementType a, ElementType b) const {
-  if (a == ElementType::I4 || b == ElementType::I4)
+  if (bitWidth(a) == 4 || bitWidth(b) == 4)
     return ElementType::I4;
   auto listed = [&](ElementType type) {
     if (matrixStepCycles[static_cast<size_t>(type)] > 0)
@@ -97,10 +47,6 @@ ElementType Machine::laneType(ElementType type) const {
   if (isFloat(type) || vectorRate[static_cast<size_t>(type)] > 0)
     return type;
   return ElementType::I32;
-}
-
-double Machine::dramBytesPerCycle() const {
-  return target.dram().channels() * target.dram().bytes_per_cycle() * dramCyclesPerCycle;
 }
 
 std::vector<int64_t> registerValues(const isa::Program &program, std::span<const int64_t> values) {

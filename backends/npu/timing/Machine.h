@@ -12,9 +12,6 @@
 
 namespace npuc::timing {
 
-/// The element type that a target's data type names; none for DATA_TYPE_UNSPECIFIED.
-std::optional<ElementType> elementType(target::DataType type);
-
 /// A description with its lists turned into tables. Keeps a copy of the description.
 struct Machine {
   explicit Machine(const target::TargetDescription &description);
@@ -40,8 +37,6 @@ struct Machine {
   ElementType contractionType(ElementType a, ElementType b) const;
   /// The type whose lanes a vector instruction of `type` uses: Bool and narrow integers compute in 32 bits.
   ElementType laneType(ElementType type) const;
-  /// Peak DRAM bytes for each core cycle, all channels, without refresh.
-  double dramBytesPerCycle() const;
   double milliseconds(double cycles) const { return cycles / (target.clock_ghz() * 1e6); }
 };
 

@@ -78,6 +78,7 @@ std::vector<Loop> loopsOf(const View &view, unsigned first) {
 Side sideOf(const View &view, std::span<const uint32_t> cores, unsigned firstDim = 0) {
   Side side;
   side.space = view.space;
+  side.buffer = view.buffer;
   if (view.space == isa::Space::Scratchpad)
     side.core = view.buffer < cores.size() ? cores[view.buffer] : view.buffer;
   side.base = view.base;
@@ -150,15 +151,22 @@ Contraction contraction(const isa::Pools &pools, const isa::Command &command,
   return work;
 }
 
+bool takesLanes(VectorOp op) {
+  return op != VectorOp::Load && op != VectorOp::Store && op != VectorOp::Constant && op != VectorOp::Index &&
+         op != VectorOp::Table;
+}
+
 VectorWork vectorWork(const isa::Pools &pools, const isa::Command &command,
                       std::span<const int64_t> registers) {
   VectorWork work;
   work.instructions = pools.instructionsOf(command);
   auto operands = pools.operandsOf(command);
   std::array<bool, 256> isTable{}, isLoaded{};
-  for (const isa::VectorInstruction &i : work.instructions)
+  for (const isa::VectorInstruction &i : work.instructions) {
+    work.operations += takesLanes(i.op) || i.op == VectorOp::Table;
     if (i.op == VectorOp::Table)
       isTable[i.b] = true;
+  }
 
   std::vector<View> views;
   std::array<int64_t, isa::maxRank> extent{};
@@ -232,6 +240,7 @@ Transfer transfer(const Machine &machine, const isa::Pools &pools, const isa::Co
   for (const View &view : pools.operandsOf(command))
     views.push_back(resolve(view, registers));
   Transfer work;
+  work.core = core;
   const View &last = views.back();
   const int64_t bits = bitWidth(last.type);
   work.destination = sideOf(last, cores);
@@ -270,6 +279,8 @@ Transfer transfer(const Machine &machine, const isa::Pools &pools, const isa::Co
     work.bytes = bytesOf(dense.elements() * bits);
     work.indexBytes = bytesOf(index.elements() * bitWidth(index.type));
     work.indexSpace = index.space;
+    work.indexBuffer = index.buffer;
+    work.indexBase = index.base;
     loops = loopsOf(table, 1);
     for (unsigned d = 1; d < table.rank && index.rank + d - 1 < dense.rank; ++d)
       (gather ? loops[d - 1].destination : loops[d - 1].source) =
