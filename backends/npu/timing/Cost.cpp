@@ -154,10 +154,10 @@ double spaceLatency(const Machine &machine, isa::Space space) {
 std::string missingFunction(const Machine &machine, const isa::VectorInstruction &instruction) {
   if (machine.vectorRate[static_cast<size_t>(machine.laneType(instruction.type))] <= 0)
     return fmt::format("the vector engine does not compute in {}", name(instruction.type));
+  if (instruction.op == VectorOp::Table)
+    return machine.target.vector().table_ports() > 0 ? "" : "the vector engine has no look-up table";
   if (machine.functionRate[static_cast<size_t>(instruction.op)] <= 0)
     return fmt::format("the vector engine has no {}", isa::name(instruction.op));
-  if (instruction.op == VectorOp::Table && machine.target.vector().table_ports() == 0)
-    return "the vector engine has no look-up table";
   return {};
 }
 
