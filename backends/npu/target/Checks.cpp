@@ -40,6 +40,11 @@ void checkMessage(const Message &message, const std::string &path, Report &repor
       int count = reflection->FieldSize(message, &field);
       if (count == 0 && !constraintOf(field).optional())
         report.badField(fieldPath, fieldPath + " is empty", "it must have an element");
+      if (static_cast<size_t>(count) > greatestListElements) {
+        report.badField(fieldPath, fmt::format("{} has {} elements", fieldPath, count),
+                        fmt::format("it must have at most {}", greatestListElements));
+        continue;
+      }
       std::set<std::string> keys;
       for (int e = 0; isMessage && e < count; ++e) {
         std::string key = elementKey(message, field, e);
@@ -252,8 +257,6 @@ private:
   }
 
   void checkTransfers() {
-    holds(t.dma_size() <= 256, {"dma"}, "dma has {} classes, more than the 256 that a command can name",
-          t.dma_size());
     holds(coreCount(t) <= 65536, {"topology"},
           "topology has {} cores, more than the 65536 that a program can name", coreCount(t));
     std::set<std::pair<Space, Space>> all;

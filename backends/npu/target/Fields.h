@@ -16,6 +16,9 @@ const Constraint &constraintOf(const FieldDescriptor &field);
 bool isNumber(const FieldDescriptor &field); ///< uint32, uint64 or double.
 bool isList(const FieldDescriptor &field);   ///< Repeated.
 
+/// No list is longer, so that checks that compare elements with each other end soon on any input.
+inline constexpr size_t greatestListElements = 256;
+
 /// What may stand in a field, as errors and the reference say it: "a whole number from 1 to 4096 lanes".
 std::string requirement(const FieldDescriptor &field);
 /// A number without an exponent and without needless digits.

@@ -167,6 +167,9 @@ std::optional<TargetDescription> parse(std::string_view json, const std::string 
 bool verify(const TargetDescription &description, const std::string &origin, Diagnostics &diagnostics) {
   Report report(origin, diagnostics);
   checkFields(description, report);
+  if (report
+          .hasErrors()) // relations of a hostile message's fields are not worth the time that they might take
+    return false;
   checkProvenance(description, report);
   checkRelations(description, report);
   return !report.hasErrors();

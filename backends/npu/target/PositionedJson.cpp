@@ -1,7 +1,6 @@
 #include "backends/npu/target/PositionedJson.h"
 
 #include <algorithm>
-#include <fmt/format.h>
 #include <iterator>
 #include <nlohmann/json.hpp>
 
@@ -74,7 +73,9 @@ public:
       if (size_t at = error.message.find(mark);
           at != std::string::npos && (mark == "] " || error.message.starts_with("parse error at")))
         error.message.erase(0, at + mark.size());
-    error.offset = static_cast<uint32_t>(std::min(position > 0 ? position - 1 : 0, text.size()));
+    moveTo(position > 0 ? position - 1 : 0);
+    error.line = line;
+    error.column = column;
     return false;
   }
 
@@ -88,10 +89,18 @@ private:
     node.key = std::move(memberKey);
     memberKey.clear();
     // Between the end of the event before and the value stand only blanks and separators.
-    size_t begin = text.find_first_not_of(" \t\r\n,:", previous - text.data());
-    node.offset = static_cast<uint32_t>(std::min(begin, text.size()));
+    moveTo(text.find_first_not_of(" \t\r\n,:", previous - text.data()));
+    node.line = line;
+    node.column = column;
     previous = reached;
     return node;
+  }
+  // Positions only grow, so each byte is looked at once.
+  void moveTo(size_t offset) {
+    for (offset = std::min(offset, text.size()); at < offset; ++at) {
+      column = text[at] == '\n' ? 1 : column + 1;
+      line += text[at] == '\n';
+    }
   }
   bool number(std::string written) {
     add(JsonNode::Kind::Number).text = std::move(written);
@@ -114,16 +123,14 @@ private:
   JsonDocument &document;
   JsonError &error;
   std::string memberKey;
+  size_t at = 0;
+  uint32_t line = 1, column = 1;
   std::vector<uint32_t> open_;
 };
 
 } // namespace
 
 std::optional<JsonDocument> parseJson(std::string_view text, JsonError &error) {
-  if (text.size() >= UINT32_MAX) {
-    error = {"the text is larger than 4 GiB", 0};
-    return std::nullopt;
-  }
   JsonDocument document;
   TreeBuilder builder(text, document, error);
   CountingIterator first(text.data(), builder.reachedPointer());
@@ -131,13 +138,6 @@ std::optional<JsonDocument> parseJson(std::string_view text, JsonError &error) {
   if (!nlohmann::json::sax_parse(first, last, &builder))
     return std::nullopt;
   return document;
-}
-
-std::string lineAndColumn(std::string_view text, uint32_t offset) {
-  std::string_view before = text.substr(0, offset);
-  size_t lines = std::count(before.begin(), before.end(), '\n');
-  size_t lineBegin = before.rfind('\n') + 1; // npos + 1 is 0
-  return fmt::format("{}:{}", lines + 1, offset - lineBegin + 1);
 }
 
 } // namespace npuc::target

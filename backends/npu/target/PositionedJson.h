@@ -13,7 +13,7 @@ struct JsonNode {
   enum class Kind : uint8_t { Null, Boolean, Number, String, Object, List };
   Kind kind = Kind::Null;
   bool boolean = false;
-  uint32_t offset = 0;            ///< Byte in the text where the value begins.
+  uint32_t line = 1, column = 1;  ///< Where the value begins, both from 1, columns in bytes.
   std::string text;               ///< A string's value; a number as it is written.
   std::string key;                ///< In an object: the member's name.
   std::vector<uint32_t> children; ///< Indices of members or elements.
@@ -23,17 +23,13 @@ struct JsonDocument {
   std::vector<JsonNode> nodes; ///< nodes[0] is the document's value.
 };
 
-/// What is not JSON, and at which byte.
+/// What is not JSON, and where.
 struct JsonError {
   std::string message;
-  uint32_t offset = 0;
+  uint32_t line = 1, column = 1;
 };
 
-/// Reads a text below 4 GiB; anything that is not one JSON value gives nothing and fills `error`. Nesting is
-/// unbounded.
+/// Anything that is not one JSON value gives nothing and fills `error`. Nesting is unbounded.
 std::optional<JsonDocument> parseJson(std::string_view text, JsonError &error);
-
-/// "LINE:COLUMN" of a byte, both from 1, columns in bytes.
-std::string lineAndColumn(std::string_view text, uint32_t offset);
 
 } // namespace npuc::target

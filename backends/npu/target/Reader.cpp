@@ -36,8 +36,8 @@ bool inRange(const FieldDescriptor &field, double value) {
 
 class Reader {
 public:
-  Reader(std::string_view text, std::string origin, const JsonDocument &document, Report &report)
-      : text(text), origin(std::move(origin)), document(document), report(report) {}
+  Reader(std::string origin, const JsonDocument &document, Report &report)
+      : origin(std::move(origin)), document(document), report(report) {}
 
   void readMessage(const JsonNode &node, Message &message, const std::string &path) {
     const Descriptor &type = *message.GetDescriptor();
@@ -68,7 +68,9 @@ private:
     return field ? field : type.FindFieldByCamelcaseName(name);
   }
 
-  std::string place(const JsonNode &node) const { return origin + ":" + lineAndColumn(text, node.offset); }
+  std::string place(const JsonNode &node) const {
+    return fmt::format("{}:{}:{}", origin, node.line, node.column);
+  }
 
   void unknownField(const Descriptor &type, const JsonNode &member, const std::string &path) {
     std::vector<std::string> names;
@@ -127,6 +129,9 @@ private:
       return wrong(node, field, path, requirement(field));
     if (node.children.empty() && !constraintOf(field).optional())
       report.badField(path, path + " is empty", "it must have an element");
+    if (node.children.size() > greatestListElements)
+      return report.badField(path, fmt::format("{} has {} elements", path, node.children.size()),
+                             fmt::format("it must have at most {}", greatestListElements));
     for (size_t i = 0; i < node.children.size(); ++i) {
       const JsonNode &element = document.nodes[node.children[i]];
       std::string elementPath = fmt::format("{}[{}]", path, i);
@@ -200,7 +205,6 @@ private:
     return near.empty() ? near : fmt::format("did you mean '{}'?", near);
   }
 
-  std::string_view text;
   std::string origin;
   const JsonDocument &document;
   Report &report;
@@ -246,17 +250,17 @@ bool readJson(std::string_view text, const std::string &origin, TargetDescriptio
   JsonError error;
   std::optional<JsonDocument> document = parseJson(text, error);
   if (!document) {
-    report.setPlace("", origin + ":" + lineAndColumn(text, error.offset));
+    report.setPlace("", fmt::format("{}:{}:{}", origin, error.line, error.column));
     report.badField("", "not JSON", error.message);
     return false;
   }
   const JsonNode &root = document->nodes.front();
-  report.setPlace("", origin + ":" + lineAndColumn(text, root.offset));
+  report.setPlace("", fmt::format("{}:{}:{}", origin, root.line, root.column));
   if (root.kind != JsonNode::Kind::Object) {
     report.badField("", "a target description is a JSON object");
     return false;
   }
-  Reader(text, origin, *document, report).readMessage(root, description, "");
+  Reader(origin, *document, report).readMessage(root, description, "");
   return true;
 }
 

@@ -1,10 +1,18 @@
 #include "backends/npu/target/Report.h"
 
-#include "backends/npu/target/Fields.h"
-
 #include <algorithm>
+#include <string_view>
 
 namespace npuc::target {
+namespace {
+
+// The list or group around a field or element; "" around those at the top.
+std::string groupOf(const std::string &path) {
+  size_t cut = path.find_last_of(".[");
+  return path.substr(0, cut == std::string::npos ? 0 : cut);
+}
+
+} // namespace
 
 std::string Report::placeOf(std::string path) const {
   while (true) {
@@ -12,8 +20,7 @@ std::string Report::placeOf(std::string path) const {
       return it->second;
     if (path.empty())
       return origin;
-    size_t cut = path.find_last_of(".[");
-    path.resize(cut == std::string::npos ? 0 : cut);
+    path = groupOf(path);
   }
 }
 
@@ -28,7 +35,18 @@ void Report::badField(const std::string &path, std::string what, std::string why
 }
 
 bool Report::isBad(const std::string &path) const {
-  return std::ranges::any_of(bad, [&](const std::string &b) { return covers(b, path) || covers(path, b); });
+  for (std::string around = path;; around = groupOf(around)) {
+    if (bad.count(around))
+      return true;
+    if (around.empty())
+      break;
+  }
+  if (path.empty())
+    return !bad.empty();
+  return std::ranges::any_of(std::string_view(".["), [&](char separator) {
+    auto part = bad.lower_bound(path + separator);
+    return part != bad.end() && part->starts_with(path + separator);
+  });
 }
 
 } // namespace npuc::target
