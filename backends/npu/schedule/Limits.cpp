@@ -1,5 +1,7 @@
 #include "backends/npu/schedule/Limits.h"
 
+#include <algorithm>
+
 namespace npuc::schedule {
 namespace {
 
@@ -66,8 +68,12 @@ Limits limitsOf(const target::TargetDescription &target) {
   const target::Topology &topology = target.topology();
   limits.cores = topology.devices() * topology.clusters_per_device() * topology.cores_per_cluster();
   limits.scratchpad = {static_cast<int64_t>(target.scratchpad().bytes()), target.scratchpad().alignment()};
-  limits.accumulator = {
-      static_cast<int64_t>(target.matrix().accumulator_elements() * topology.slices_per_core() * 4), 4};
+  const auto &accumulators = target.matrix().accumulators();
+  const bool isWide =
+      std::any_of(accumulators.begin(), accumulators.end(), [](auto &one) { return one.bits() > 32; });
+  limits.accumulator.alignment = isWide ? 8 : 4;
+  limits.accumulator.bytes = static_cast<int64_t>(target.matrix().accumulator_elements() *
+                                                  topology.slices_per_core() * limits.accumulator.alignment);
   if (target.has_shared())
     limits.shared = {static_cast<int64_t>(target.shared().bytes()), target.shared().alignment()};
   limits.dram = {static_cast<int64_t>(target.dram().bytes() - target.dram().reserved_bytes()),

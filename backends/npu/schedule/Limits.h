@@ -20,8 +20,8 @@ struct DmaLimit {
 
 struct Limits {
   uint32_t cores = 1;
-  /// Bytes of one core's scratchpad and accumulator memory (4 for each of its elements), of shared memory and
-  /// of DRAM that is not the driver's.
+  /// Bytes of one core's scratchpad and accumulator memory (4 for each of its elements, 8 where an
+  /// accumulator has more than 32 bits), of shared memory, and of DRAM that is not the driver's.
   MemoryLimit scratchpad, accumulator, shared, dram;
   std::vector<DmaLimit> dma;
   uint32_t semaphores = 1; ///< Of the device.
