@@ -67,9 +67,12 @@ private:
           before = std::max(before, depth[source]);
       depth[&op] = before + isContraction(&op);
     }
-    for (Operation &op : llvm::reverse(block))
+    for (Operation &op : llvm::reverse(block)) {
+      int64_t last = 0;
       for (Operation *user : op.getUsers())
-        lastUse[&op] = std::max(lastUse[&op], depth[user] ? depth[user] : lastUse[user]);
+        last = std::max(last, depth.lookup(user) ? depth.lookup(user) : lastUse.lookup(user));
+      lastUse[&op] = last;
+    }
   }
 
   void visitResults() {
