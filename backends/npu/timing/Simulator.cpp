@@ -219,7 +219,7 @@ private:
       state.queueFull += cycle - state.blockedSince;
     }
     time.dispatch = cycle;
-    if (cycle > engine.lastEnd) {
+    if (engine.queue.empty() && cycle > engine.lastEnd) {
       time.queueFull = std::min(cycle - engine.lastEnd, state.queueFull - engine.queueFullMark);
       time.notDispatched = cycle - engine.lastEnd - time.queueFull;
     }
