@@ -431,6 +431,8 @@ TypedAttr Importer::tensorAttribute(const onnx::TensorProto &tensor) {
       return {};
   }
   auto type = RankedTensorType::get(shape, element);
+  // Large data that is still here has no bytes in the file to point at: ONNX's int32_data and int64_data are
+  // coded.
   if (tensor.data_location() != onnx::TensorProto::EXTERNAL)
     return denseFromTensor(type, tensor);
   auto bytes = static_cast<uint64_t>(nn::byteSize(type));

@@ -28,6 +28,26 @@ NamedAttribute reduction(Node &node) {
   return node.enumerated("reduction", nn::ScatterReductionAttr::get(node.context(), *kind));
 }
 
+/// What gathering indices that are known and follow each other is: a slice, which of a large constant reads
+/// only these rows (position embeddings). Null if they are not so, or if the table is small enough to be
+/// evaluated.
+Value consecutiveRows(Node &node, int64_t axis) {
+  DenseElementsAttr elements = Node::dense(node.input(1));
+  RankedTensorType table = node.type(0), type = node.type(1);
+  auto constant = node.input(0).getDefiningOp<nn::ConstantOp>();
+  if (!elements || type.getNumElements() == 0 || !constant || !constant.isHandle())
+    return {};
+  Ints rows = node.constantIntegers(1);
+  int64_t size = table.getDimSize(axis), first = rows[0] < 0 ? rows[0] + size : rows[0];
+  for (auto [i, row] : llvm::enumerate(rows))
+    if ((row < 0 ? row + size : row) != first + static_cast<int64_t>(i))
+      return {};
+  Ints shape(table.getShape().take_front(axis));
+  llvm::append_range(shape, type.getShape());
+  llvm::append_range(shape, table.getShape().drop_front(axis + 1));
+  return node.reshape(node.sliceAxis(node.input(0), axis, first, type.getNumElements()), shape);
+}
+
 /// Splits each dimension d into groups[d] × the rest, permutes, and joins neighbours into `shape`.
 Value shuffle(Node &node, Value value, ArrayRef<int64_t> split, ArrayRef<int64_t> permutation,
               ArrayRef<int64_t> shape) {
@@ -232,6 +252,8 @@ void pad(Node &node) {
 
 void gather(Node &node) {
   int64_t axis = node.axis(node.integer("axis", 0), node.type(0).getRank());
+  if (Value rows = consecutiveRows(node, axis))
+    return node.result(0, rows);
   node.result(0, node.make<nn::GatherOp>({node.input(0), indices(node, 1)}, node.named("axis", axis)));
 }
 

@@ -4,10 +4,18 @@
 #include "mlir/IR/Verifier.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 namespace npuc::importer {
 
 using namespace mlir;
+
+namespace {
+
+/// Of one tensor: so that no count of bytes overflows. No memory holds so many.
+constexpr int64_t maximumElements = int64_t{1} << 48;
+
+} // namespace
 
 std::string displayName(const onnx::NodeProto &node) {
   if (!node.name().empty())
@@ -153,7 +161,21 @@ void Node::failBuild() {
   throw NodeFailure{takeErrors(errors_)};
 }
 
+void Node::checkSizes(TypeRange types) const {
+  for (Type type : types) {
+    int64_t count = 1;
+    bool overflows = false;
+    for (int64_t size : mlir::cast<RankedTensorType>(type).getShape())
+      overflows |= size < 0 || __builtin_mul_overflow(count, std::max<int64_t>(1, size), &count) ||
+                   count > maximumElements;
+    if (overflows)
+      fail(fmt::format("a result of shape [{}] is too large",
+                       fmt::join(mlir::cast<RankedTensorType>(type).getShape(), ", ")));
+  }
+}
+
 SmallVector<Value> Node::finish(OperationState &state) {
+  checkSizes(state.types);
   Operation *operation = builder_.create(state);
   if (failed(operation->getName().verifyInvariants(operation))) {
     operation->erase();

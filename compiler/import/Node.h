@@ -162,6 +162,7 @@ public:
 
 private:
   [[noreturn]] void failBuild();
+  void checkSizes(TypeRange types) const;
   SmallVector<Value> finish(mlir::OperationState &state);
   bool evaluate(mlir::Operation *operation, SmallVector<Value> &results);
 

@@ -9,6 +9,9 @@ namespace {
 
 using google::protobuf::io::CodedOutputStream;
 
+/// Messages within messages, as many as protobuf's parser takes.
+constexpr int maximumDepth = 100;
+
 /// The messages on the way from a model to a tensor, and by which fields (onnx.proto) they hold each other.
 enum class Message { Model, Graph, Node, Attribute, Function, Tensor, Opaque };
 
@@ -115,8 +118,10 @@ private:
       return true;
     }
     std::string copied;
-    if (!copy(inner, at, next, copied))
+    ++depth_;
+    if (depth_ > maximumDepth || !copy(inner, at, next, copied))
       return false;
+    --depth_;
     writeVarint(field << 3 | 2, out);
     writeVarint(copied.size(), out);
     out += copied;
@@ -140,6 +145,7 @@ private:
   std::string_view model_;
   size_t limit_;
   std::string_view location_;
+  int depth_ = 0;
 };
 
 } // namespace

@@ -129,3 +129,11 @@ TEST_CASE("elements that nn does not have") {
   CHECK(importText(model("g (string[2] x) => (string[2] y) { y = Identity(x) }")).diagnostics ==
         "error: input 'x': elements of type STRING are not supported\n");
 }
+
+TEST_CASE("a shape of more elements than any memory holds") {
+  // 2^32 · 2^32 elements.
+  CHECK(importText(model("g () => (float[a,b] y) <int64[2] s = {4294967296, 4294967296}> { [huge] y = "
+                         "ConstantOfShape(s) }"))
+            .diagnostics ==
+        "error: node 'huge' (ConstantOfShape): a result of shape [4294967296, 4294967296] is too large\n");
+}

@@ -152,3 +152,22 @@ TEST_CASE("a large tensor is a handle into its file, and its transpose a step") 
                              place + "> : tensor<100x200xf32>, [1, 0]> : tensor<200x100xf32>") !=
         std::string::npos);
 }
+
+TEST_CASE("consecutive rows of a large table are a part of its file") {
+  Folder folder;
+  onnx::ModelProto proto =
+      parseModel(model("g () => (float[1,3,200] y) <int64[1,3] i = {-98, 3, 4}> { y = Gather(w, i) }"));
+  onnx::TensorProto *table = proto.mutable_graph()->add_initializer();
+  table->set_name("w");
+  table->set_data_type(onnx::TensorProto::FLOAT);
+  table->add_dims(100);
+  table->add_dims(200);
+  table->set_raw_data(std::string(100 * 200 * 4, 'w'));
+  Imported imported = importFile(folder, folder.write("m.onnx", proto.SerializeAsString()));
+  REQUIRE(imported.diagnostics == "");
+  // Row -98 of 100 is row 2.
+  CHECK(imported.module.find("#nn.reshaped<#nn.sliced<#nn.external<") != std::string::npos);
+  CHECK(imported.module.find(", [2, 0], [1, 1]> : tensor<3x200xf32>> : tensor<1x3x200xf32>") !=
+        std::string::npos);
+  CHECK(imported.module.find("nn.gather") == std::string::npos);
+}
