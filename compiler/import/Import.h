@@ -27,6 +27,9 @@ struct ImportOptions {
   std::map<std::string, std::vector<int64_t>> shapes;
   /// Without one, arithmetic on constants stays in the module, and a shape computed that way is an error.
   Evaluator evaluator;
+  /// Inputs by name that are constants of the module instead of arguments of `main`: for models that take as
+  /// inputs what shapes depend on.
+  std::map<std::string, mlir::DenseElementsAttr> constantInputs;
 };
 
 /// The module of the ONNX model in the file `path` (opset 11 to 26 of ai.onnx; other domains as in docs): one

@@ -101,8 +101,17 @@ OwningOpRef<ModuleOp> Importer::run(Location location) {
   builder_.setInsertionPointToStart(entry);
   Scope scope;
   scope.opsets = &opsets_;
+  llvm::BitVector constants(inputs.size());
   for (auto [i, input] : llvm::enumerate(inputs)) {
     scope.values[input->name()] = entry->getArgument(i);
+    auto constant = options_.constantInputs.find(input->name());
+    if (constant != options_.constantInputs.end()) {
+      constants.set(i);
+      scope.values[input->name()] = nn::ConstantOp::create(builder_, location, constant->second);
+      if (constant->second.getType() != (*types)[i])
+        diagnostics_.error(fmt::format("input '{}'", input->name()),
+                           "its constant is not of the type that the model states");
+    }
     entry->getArgument(i).setLoc(NameLoc::get(builder_.getStringAttr(input->name())));
     function.setArgAttr(i, nn::NNDialect::nameAttr, builder_.getStringAttr(input->name()));
   }
@@ -114,6 +123,8 @@ OwningOpRef<ModuleOp> Importer::run(Location location) {
   for (Operation &operation : llvm::make_early_inc_range(llvm::reverse(*entry)))
     if (isOpTriviallyDead(&operation))
       operation.erase();
+  if (failed(function.eraseArguments(constants)))
+    llvm_unreachable("nothing uses the argument of a constant input");
   return module;
 }
 
