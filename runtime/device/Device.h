@@ -76,7 +76,7 @@ struct Launch {
 class Session {
 public:
   virtual ~Session() = default;
-  /// False with an error, or without one if it was cancelled. Outputs and states are then undefined.
+  /// False with an error, or if it was cancelled. Outputs and states are then undefined.
   virtual bool run(const Launch &launch, Diagnostics &diagnostics) = 0;
   /// Null with an error.
   virtual std::unique_ptr<Profile> time(std::span<const int64_t> registers, Diagnostics &diagnostics) = 0;

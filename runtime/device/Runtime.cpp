@@ -274,7 +274,13 @@ bool Session::execute(Diagnostics &diagnostics) {
       buffers[program_->tensors(role)[i].buffer] =
           binding.converted ? binding.converted->bytes() : binding.memory;
     }
-  if (!session_->run({buffers, registers_, &cancelled_}, diagnostics))
+  Diagnostics found;
+  const bool good = session_->run({buffers, registers_, &cancelled_}, found);
+  if (!good && cancelled_) // whatever the device says of it
+    return false;
+  for (const Diagnostic &d : found.all())
+    diagnostics.add(d);
+  if (!good)
     return false;
   convertOutputs();
   return true;

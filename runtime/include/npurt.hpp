@@ -15,6 +15,7 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 namespace npurt {
@@ -233,7 +234,8 @@ public:
     check(npurt_session_bind(get(), static_cast<npurt_role>(role), index, memory, bytes));
   }
   /// A contiguous container, such as std::vector or std::array, that stays in place. Inputs are only read.
-  template <typename Container>
+  template <typename Container,
+            typename = std::enable_if_t<!std::is_same_v<std::remove_cv_t<Container>, Buffer>>>
   void bind(Role role, const std::string &name, Container &container) {
     const void *data = container.data();
     bind(role, program_.find(role, name), const_cast<void *>(data),

@@ -84,8 +84,7 @@ Manifest manifestOf(const Options &options) {
     Register &rows = *entry.add_registers();
     rows.set_name("rows");
     rows.set_greatest(4);
-    entry.mutable_statistics()->set_lower_bound_cycles(16);
-    entry.mutable_statistics()->set_lower_bound_by("dram");
+    entry.mutable_statistics()->set_dram_cycles(16);
   }
   Option &option = *manifest.add_options();
   option.set_name("precision");
