@@ -197,12 +197,22 @@ private:
     return true;
   }
 
-  /// The longest run of equally connected windows among `layers`.
+  /// Whether window `b` reads a result of window `a`. Layers do; the projections of one input, equal as they
+  /// are, do not.
+  bool feeds(const Layers &layers, int64_t a, int64_t b) const {
+    for (int64_t i = 0; i < layers.length; ++i)
+      for (Value operand : at(layers, b, i)->getOperands())
+        if (inside(layers, a, operand) >= 0)
+          return true;
+    return false;
+  }
+
+  /// The longest run of equally connected windows among `layers`, each of which feeds the next.
   Layers connected(Layers layers) const {
     Layers best{layers.start, layers.length, 0};
     int64_t first = 0;
     for (int64_t window = 1; window <= layers.count; ++window) {
-      if (window < layers.count && isEqual(layers, first, window))
+      if (window < layers.count && isEqual(layers, first, window) && feeds(layers, window - 1, window))
         continue;
       if (window - first > best.count)
         best = {layers.start + first * layers.length, layers.length, window - first};

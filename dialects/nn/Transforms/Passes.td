@@ -214,9 +214,9 @@ def NNNarrowIntegers : Pass<"nn-narrow-integers", "::mlir::func::FuncOp"> {
 def NNOutlineSegments : Pass<"nn-outline-segments", "::mlir::ModuleOp"> {
   let summary = "Make equal layers calls of one function";
   let description = [{
-    Layers are runs of operations that repeat: equal operations, attributes, types and connections. Constants that differ
-    from layer to layer become operands of the function, as do activations; those that are the same in all stay inside. Of
-    the ways to cut a run into layers, the one that passes the fewest activations is taken. MLIR's `inline` undoes it.
+    Layers are runs of operations that repeat, each feeding the next: equal operations, attributes, types and connections.
+    Constants that differ from layer to layer become operands of the function, as do activations; those that are the same in
+    all stay inside. Of the ways to cut a run into layers, the one that passes the fewest activations is taken.
 
     ```mlir
     %1 = nn.linear %0, %w1 : …
