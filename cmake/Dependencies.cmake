@@ -30,4 +30,6 @@ if(NPUC_COMPILER)
   add_library(npuc_mlir INTERFACE)
   target_include_directories(npuc_mlir SYSTEM INTERFACE ${MLIR_INCLUDE_DIRS} ${LLVM_INCLUDE_DIRS})
   target_link_libraries(npuc_mlir INTERFACE npuc_options MLIR LLVM)
+  # Compile time is spent in MLIR itself, and optimizing its templates again doubles the time of a build.
+  target_compile_options(npuc_mlir INTERFACE $<$<CONFIG:Release>:-O1>)
 endif()
