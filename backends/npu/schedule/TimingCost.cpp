@@ -1,5 +1,6 @@
 #include "backends/npu/schedule/TimingCost.h"
 
+#include "backends/npu/target/Target.h"
 #include "backends/npu/timing/Cost.h"
 
 #include <cmath>
@@ -14,7 +15,7 @@ int64_t cycles(double value) {
 // Peak bandwidth but for refreshes.
 double dramBytesPerCycle(const timing::Machine &machine) {
   const target::Dram &dram = machine.target.dram();
-  return machine.dramBytesPerCycle() * (dram.t_refi() > 0 ? 1 - double(dram.t_rfc()) / dram.t_refi() : 1);
+  return target::dramBytesPerCycle(machine.target) * (dram.t_refi() > 0 ? 1 - double(dram.t_rfc()) / dram.t_refi() : 1);
 }
 
 } // namespace

@@ -2,6 +2,7 @@
 
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/DialectImplementation.h"
+#include "mlir/Transforms/InliningUtils.h"
 #include "llvm/ADT/TypeSwitch.h"
 
 using namespace npuc::nn;
@@ -16,6 +17,15 @@ using namespace npuc::nn;
 #include "dialects/nn/IR/NNOps.cpp.inc"
 
 namespace npuc::nn {
+namespace {
+
+/// nn operations have no side effects, so a call of a segment may become its body anywhere.
+struct Inliner : DialectInlinerInterface {
+  using DialectInlinerInterface::DialectInlinerInterface;
+  bool isLegalToInline(Operation *, Region *, bool, IRMapping &) const override { return true; }
+};
+
+} // namespace
 
 void NNDialect::initialize() {
   addAttributes<
@@ -26,6 +36,7 @@ void NNDialect::initialize() {
 #define GET_OP_LIST
 #include "dialects/nn/IR/NNOps.cpp.inc"
       >();
+  addInterfaces<Inliner>();
 }
 
 Operation *NNDialect::materializeConstant(OpBuilder &builder, Attribute value, Type type, Location loc) {
