@@ -128,6 +128,25 @@ std::optional<std::vector<HostTensor>> Interpreter::run(llvm::ArrayRef<HostTenso
   return runFunction(function_, arguments, calls, observer, diagnostics);
 }
 
+namespace {
+
+/// Every element of an array of I64 is within the range; the error names the first that is not.
+bool isInRange(const Array &array, int64_t least, int64_t greatest, const std::string &where,
+               Diagnostics &diagnostics) {
+  HostTensor tensor = fromArray(array);
+  std::span<const int64_t> values(tensor.data<int64_t>(), static_cast<size_t>(tensor.count()));
+  auto outside =
+      std::find_if(values.begin(), values.end(), [&](int64_t v) { return v < least || v > greatest; });
+  if (outside == values.end())
+    return true;
+  diagnostics.error(where,
+                    "element " + std::to_string(outside - values.begin()) + " is " + std::to_string(*outside),
+                    "the model takes " + std::to_string(least) + " to " + std::to_string(greatest));
+  return false;
+}
+
+} // namespace
+
 std::optional<std::vector<HostTensor>> bindArguments(mlir::func::FuncOp function,
                                                      std::span<const NamedArray> inputs, ThreadPool &pool,
                                                      Diagnostics &diagnostics) {
@@ -149,16 +168,20 @@ std::optional<std::vector<HostTensor>> bindArguments(mlir::func::FuncOp function
     }
     auto index = static_cast<unsigned>(found - names.begin());
     auto type = llvm::cast<mlir::RankedTensorType>(function.getArgumentTypes()[index]);
-    ElementType element = elementTypeOf(type), given = hasNumPyType(element) ? element : ElementType::F32;
+    // Integers that were narrowed are the model's 64 bits outside.
+    auto range = function.getArgAttrOfType<mlir::DenseI64ArrayAttr>(index, "nn.range");
+    ElementType element = elementTypeOf(type), wanted = range ? ElementType::I64 : element,
+                given = hasNumPyType(wanted) ? wanted : ElementType::F32;
     std::string where = "input '" + input.name + "'";
     if (input.array.type != given)
       diagnostics.error(where, "its type is " + std::string(name(input.array.type)),
-                        "the model wants " + std::string(name(element)),
+                        "the model wants " + std::string(name(wanted)),
                         "store the array as " + std::string(name(given)));
     if (input.array.shape != shapeOf(type))
       diagnostics.error(where, "its shape is " + shapeText(input.array.shape),
                         "the model wants " + shapeText(shapeOf(type)));
-    if (input.array.type == given && input.array.shape == shapeOf(type))
+    if (input.array.type == given && input.array.shape == shapeOf(type) &&
+        (!range || isInRange(input.array, range[0], range[1], where, diagnostics)))
       bound[index] = cast(pool, fromArray(input.array), element);
   }
   for (unsigned i = 0; i < names.size(); ++i) {
@@ -185,7 +208,10 @@ std::optional<std::vector<NamedArray>> Interpreter::run(std::span<const NamedArr
     return std::nullopt;
   std::vector<NamedArray> outputs;
   for (auto [i, result] : llvm::enumerate(*results)) {
-    HostTensor plain = hasNumPyType(result.type()) ? result : cast(pool_, result, ElementType::F32);
+    HostTensor plain = function_.getResultAttr(static_cast<unsigned>(i), "nn.narrowed")
+                           ? cast(pool_, result, ElementType::I64)
+                       : hasNumPyType(result.type()) ? result
+                                                     : cast(pool_, result, ElementType::F32);
     outputs.push_back(
         {nameOf(function_.getResultAttrDict(static_cast<unsigned>(i)), "result", static_cast<unsigned>(i)),
          toArray(plain)});
