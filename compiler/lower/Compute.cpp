@@ -1,0 +1,309 @@
+#include "compiler/lower/Handlers.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+#include <limits>
+#include <numeric>
+
+using namespace mlir;
+using namespace npuc;
+using namespace npuc::lower;
+
+namespace {
+
+ArrayRef<int64_t> shapeOf(Value value) {
+  return cast<RankedTensorType>(value.getType()).getShape();
+}
+RankedTensorType typeOf(Value value) {
+  return cast<RankedTensorType>(value.getType());
+}
+
+SmallVector<unsigned> upTo(unsigned n) {
+  return llvm::to_vector(llvm::seq<unsigned>(0, n));
+}
+
+Value same(OpBuilder &, Location, Scalars s) {
+  return s[0];
+}
+
+Value f32(OpBuilder &b, Location loc, double value) {
+  return arith::ConstantOp::create(b, loc, b.getF32FloatAttr(float(value)));
+}
+
+/// sums + bias, rounded to the result's type. The bias runs along the last dimensions.
+Value finish(LinalgBuilder &b, Value sums, Value bias, RankedTensorType result) {
+  SmallVector<Operand> inputs = {b.identity(sums)};
+  if (bias)
+    inputs.push_back(b.broadcast(bias, result.getShape()));
+  return b.map(inputs, result, [&](OpBuilder &inner, Location loc, Scalars s) -> Value {
+    if (s.size() == 1)
+      return s[0];
+    if (isa<FloatType>(s[0].getType()))
+      return arith::AddFOp::create(inner, loc, s[0], s[1]);
+    return arith::AddIOp::create(inner, loc, s[0], s[1]);
+  });
+}
+
+Value linear(nn::LinearOp op, LinalgBuilder &b) {
+  RankedTensorType result = typeOf(op.getResult());
+  unsigned rank = result.getRank(), k = rank;
+  SmallVector<int64_t> extents(result.getShape());
+  extents.push_back(shapeOf(op.getInput()).back());
+  SmallVector<unsigned> lhs = upTo(rank - 1);
+  lhs.push_back(k);
+  SmallVector<unsigned> rhs =
+      op.getTransposed() ? SmallVector<unsigned>{rank - 1, k} : SmallVector<unsigned>{k, rank - 1};
+  Value sums = b.contract({op.getInput(), b.dims(rank + 1, lhs)}, {op.getWeight(), b.dims(rank + 1, rhs)},
+                          b.dims(rank + 1, upTo(rank)), extents);
+  return finish(b, sums, op.getBias(), result);
+}
+
+Value matmul(nn::MatmulOp op, LinalgBuilder &b) {
+  RankedTensorType result = typeOf(op.getResult());
+  unsigned rank = result.getRank();
+  SmallVector<int64_t> extents(result.getShape());
+  extents.push_back(shapeOf(op.getLhs()).back());
+  // Loops: batch…, m, n, k. Batches that an operand repeats are no loop of it.
+  auto side = [&](Value value, ArrayRef<unsigned> matrix) -> Operand {
+    ArrayRef<int64_t> shape = shapeOf(value);
+    unsigned batches = shape.size() - 2, lead = rank - shape.size();
+    SmallVector<unsigned> loops;
+    SmallVector<int64_t> kept;
+    for (unsigned i = 0; i < batches; ++i)
+      if (shape[i] == result.getShape()[lead + i]) {
+        loops.push_back(lead + i);
+        kept.push_back(shape[i]);
+      }
+    llvm::append_range(loops, matrix);
+    llvm::append_range(kept, shape.take_back(2));
+    return {b.reshape(value, kept), b.dims(rank + 1, loops)};
+  };
+  Value sums = b.contract(side(op.getLhs(), {rank - 2, rank}), side(op.getRhs(), {rank, rank - 1}),
+                          b.dims(rank + 1, upTo(rank)), extents);
+  return finish(b, sums, {}, result);
+}
+
+/// Loops of a reduction over dimensions `axes` of `shape`: those that stay.
+SmallVector<unsigned> staying(ArrayRef<int64_t> shape, ArrayRef<int64_t> axes) {
+  SmallVector<unsigned> dims;
+  for (unsigned i = 0; i < shape.size(); ++i)
+    if (!llvm::is_contained(axes, int64_t(i)))
+      dims.push_back(i);
+  return dims;
+}
+
+int64_t product(ArrayRef<int64_t> shape, ArrayRef<int64_t> axes) {
+  int64_t n = 1;
+  for (int64_t axis : axes)
+    n *= shape[axis];
+  return n;
+}
+
+Lowered reduce(nn::ReduceOp op, LinalgBuilder &b, std::string &why) {
+  using K = nn::ReduceKind;
+  RankedTensorType result = typeOf(op.getResult());
+  ArrayRef<int64_t> shape = shapeOf(op.getInput());
+  K kind = op.getKind();
+  if (!isa<FloatType>(result.getElementType()) ||
+      (kind != K::Sum && kind != K::Mean && kind != K::Max && kind != K::Min)) {
+    why = "only sums, means, maxima and minima of floats have a vector program";
+    return failure();
+  }
+  SmallVector<unsigned> kept = staying(shape, op.getAxes());
+  if (kept.empty()) {
+    why = "a reduction to one value has no loop that runs over cores";
+    return failure();
+  }
+  LinalgBuilder::Kind how = kind == K::Max   ? LinalgBuilder::Kind::Max
+                            : kind == K::Min ? LinalgBuilder::Kind::Min
+                                             : LinalgBuilder::Kind::Sum;
+  Value reduced = b.reduce(how, {b.identity(op.getInput())}, shape, kept, same);
+  double factor = kind == K::Mean ? 1.0 / product(shape, op.getAxes()) : 1;
+  auto reducedType = RankedTensorType::get(shapeOf(reduced), result.getElementType());
+  Value rounded =
+      b.map({b.identity(reduced)}, reducedType, [&](OpBuilder &inner, Location loc, Scalars s) -> Value {
+        return factor == 1 ? s[0]
+                           : arith::MulFOp::create(inner, loc, s[0], f32(inner, loc, factor)).getResult();
+      });
+  return b.reshape(rounded, result.getShape());
+}
+
+Value softmax(nn::SoftmaxOp op, LinalgBuilder &b) {
+  RankedTensorType type = typeOf(op.getResult());
+  ArrayRef<int64_t> shape = type.getShape();
+  unsigned rank = shape.size();
+  int64_t axis = op.getAxis();
+  SmallVector<unsigned> rows = staying(shape, {axis});
+  AffineMap rowMap = b.dims(rank, rows);
+  Value greatest = b.reduce(LinalgBuilder::Kind::Max, {b.identity(op.getInput())}, shape, rows, same);
+  bool zero = op.getZeroMasked();
+  auto wide = RankedTensorType::get(shape, b.b.getF32Type());
+  Value powers =
+      b.map({b.identity(op.getInput()), {greatest, rowMap}}, wide,
+            [&](OpBuilder &inner, Location loc, Scalars s) -> Value {
+              Value m = zero ? arith::MaximumFOp::create(
+                                   inner, loc, s[1], f32(inner, loc, std::numeric_limits<float>::lowest()))
+                                   .getResult()
+                             : s[1];
+              return math::ExpOp::create(inner, loc, arith::SubFOp::create(inner, loc, s[0], m));
+            });
+  Value sum = b.reduce(LinalgBuilder::Kind::Sum, {b.identity(powers)}, shape, rows, same);
+  return b.map(
+      {b.identity(powers), {sum, rowMap}}, type, [&](OpBuilder &inner, Location loc, Scalars s) -> Value {
+        Value divisor = zero ? arith::MaximumFOp::create(inner, loc, s[1],
+                                                         f32(inner, loc, std::numeric_limits<float>::min()))
+                                   .getResult()
+                             : s[1];
+        return arith::DivFOp::create(inner, loc, s[0], divisor);
+      });
+}
+
+/// Norms over dimensions `axis` and after: (x − mean?) · rsqrt(mean of squares + epsilon) · scale (+ bias).
+Value norm(LinalgBuilder &b, Value input, Value scale, Value bias, int64_t axis, double epsilon, bool centred,
+           RankedTensorType result) {
+  ArrayRef<int64_t> shape = shapeOf(input);
+  unsigned rank = shape.size();
+  SmallVector<unsigned> rows = upTo(axis);
+  AffineMap rowMap = b.dims(rank, rows);
+  double inverse = 1.0 / std::accumulate(shape.begin() + axis, shape.end(), 1.0, std::multiplies<>());
+  auto times = [&](OpBuilder &inner, Location loc, Value x, double factor) -> Value {
+    return arith::MulFOp::create(inner, loc, x, f32(inner, loc, factor));
+  };
+  Value x = input;
+  if (centred) {
+    Value sum = b.reduce(LinalgBuilder::Kind::Sum, {b.identity(input)}, shape, rows, same);
+    x = b.map({b.identity(input), {sum, rowMap}}, RankedTensorType::get(shape, b.b.getF32Type()),
+              [&](OpBuilder &inner, Location loc, Scalars s) -> Value {
+                return arith::SubFOp::create(inner, loc, s[0], times(inner, loc, s[1], inverse));
+              });
+  }
+  Value squares = b.reduce(LinalgBuilder::Kind::Sum, {b.identity(x)}, shape, rows,
+                           [](OpBuilder &inner, Location loc, Scalars s) -> Value {
+                             return arith::MulFOp::create(inner, loc, s[0], s[0]);
+                           });
+  auto rowType = RankedTensorType::get(shapeOf(squares), b.b.getF32Type());
+  Value factor =
+      b.map({b.identity(squares)}, rowType, [&](OpBuilder &inner, Location loc, Scalars s) -> Value {
+        return math::RsqrtOp::create(
+            inner, loc,
+            arith::AddFOp::create(inner, loc, times(inner, loc, s[0], inverse), f32(inner, loc, epsilon)));
+      });
+  SmallVector<Operand> inputs = {b.identity(x), {factor, rowMap}, b.broadcast(scale, shape)};
+  if (bias)
+    inputs.push_back(b.broadcast(bias, shape));
+  return b.map(inputs, result, [&](OpBuilder &inner, Location loc, Scalars s) -> Value {
+    Value scaled = arith::MulFOp::create(inner, loc, arith::MulFOp::create(inner, loc, s[0], s[1]), s[2]);
+    return s.size() == 4 ? arith::AddFOp::create(inner, loc, scaled, s[3]).getResult() : scaled;
+  });
+}
+
+/// Loops of scores: batch, key head, query head within it, query row i, key row j. The probabilities stay
+/// unnormalized until the sum over values, which is smaller.
+Value attention(nn::AttentionOp op, LinalgBuilder &b) {
+  RankedTensorType result = typeOf(op.getResult());
+  Type storage = result.getElementType();
+  ArrayRef<int64_t> q = shapeOf(op.getQuery()), k = shapeOf(op.getKey());
+  int64_t batch = q[0], groups = k[1], heads = q[1] / groups, rows = q[2], keys = k[2], depth = q[3],
+          width = result.getShape()[3];
+  SmallVector<int64_t> scoreShape = {batch, groups, heads, rows, keys};
+  Value query = b.reshape(op.getQuery(), {batch, groups, heads, rows, depth});
+
+  SmallVector<int64_t> extents = scoreShape;
+  extents.push_back(depth);
+  Value products = b.contract({query, b.dims(6, {0, 1, 2, 3, 5})}, {op.getKey(), b.dims(6, {0, 1, 4, 5})},
+                              b.dims(6, {0, 1, 2, 3, 4}), extents);
+
+  SmallVector<Operand> inputs = {b.identity(products)};
+  if (Value mask = op.getMask()) {
+    // [B, H, S, T] by broadcasting; H splits into key heads and query heads.
+    SmallVector<int64_t> shape(4, 1);
+    ArrayRef<int64_t> own = shapeOf(mask);
+    std::copy(own.begin(), own.end(), shape.end() - own.size());
+    SmallVector<int64_t> split = {shape[0], shape[1] == 1 ? 1 : groups, shape[1] == 1 ? 1 : heads, shape[2],
+                                  shape[3]};
+    inputs.push_back(b.broadcast(b.reshape(mask, split), scoreShape));
+  }
+  bool boolMask = op.getMask() && typeOf(op.getMask()).getElementType().isInteger(1);
+  double scale = op.getScale().convertToFloat(), cap = op.getSoftcap().convertToFloat();
+  double infinity = std::numeric_limits<double>::infinity();
+  Value scores = b.map(
+      inputs, RankedTensorType::get(scoreShape, b.b.getF32Type()),
+      [&](OpBuilder &inner, Location loc, Scalars s) -> Value {
+        Value x = arith::MulFOp::create(inner, loc, s[0], f32(inner, loc, scale));
+        if (cap > 0)
+          x = arith::MulFOp::create(
+              inner, loc,
+              math::TanhOp::create(inner, loc,
+                                   arith::MulFOp::create(inner, loc, x, f32(inner, loc, 1 / cap))),
+              f32(inner, loc, cap));
+        if (boolMask)
+          x = arith::SelectOp::create(inner, loc, s[1], x, f32(inner, loc, -infinity));
+        else if (s.size() == 2)
+          x = arith::AddFOp::create(inner, loc, x, s[1]);
+        if (std::optional<int64_t> offset = op.getCausalOffset()) {
+          auto index = [&](int64_t loop) -> Value {
+            return arith::IndexCastOp::create(inner, loc, inner.getI32Type(),
+                                              linalg::IndexOp::create(inner, loc, loop));
+          };
+          Value limit = arith::AddIOp::create(
+              inner, loc, index(3), arith::ConstantOp::create(inner, loc, inner.getI32IntegerAttr(*offset)));
+          Value seen = arith::CmpIOp::create(inner, loc, arith::CmpIPredicate::sle, index(4), limit);
+          x = arith::SelectOp::create(inner, loc, seen, x, f32(inner, loc, -infinity));
+        }
+        return x;
+      });
+  SmallVector<unsigned> rowLoops = {0, 1, 2, 3};
+  AffineMap rowMap = b.dims(5, rowLoops);
+  bool zero = op.getZeroMasked();
+  Value greatest = b.reduce(LinalgBuilder::Kind::Max, {b.identity(scores)}, scoreShape, rowLoops, same);
+  Value powers =
+      b.map({b.identity(scores), {greatest, rowMap}}, RankedTensorType::get(scoreShape, storage),
+            [&](OpBuilder &inner, Location loc, Scalars s) -> Value {
+              Value m = zero ? arith::MaximumFOp::create(
+                                   inner, loc, s[1], f32(inner, loc, std::numeric_limits<float>::lowest()))
+                                   .getResult()
+                             : s[1];
+              return math::ExpOp::create(inner, loc, arith::SubFOp::create(inner, loc, s[0], m));
+            });
+  Value sum = b.reduce(LinalgBuilder::Kind::Sum, {b.identity(powers)}, scoreShape, rowLoops, same);
+
+  extents = {batch, groups, heads, rows, width, keys};
+  Value weighted = b.contract({powers, b.dims(6, {0, 1, 2, 3, 5})}, {op.getValue(), b.dims(6, {0, 1, 5, 4})},
+                              b.dims(6, {0, 1, 2, 3, 4}), extents);
+  Value output = b.map({b.identity(weighted), {sum, rowMap}},
+                       RankedTensorType::get({batch, groups, heads, rows, width}, storage),
+                       [&](OpBuilder &inner, Location loc, Scalars s) -> Value {
+                         Value divisor =
+                             zero ? arith::MaximumFOp::create(
+                                        inner, loc, s[1], f32(inner, loc, std::numeric_limits<float>::min()))
+                                        .getResult()
+                                  : s[1];
+                         return arith::DivFOp::create(inner, loc, s[0], divisor);
+                       });
+  return b.reshape(output, result.getShape());
+}
+
+} // namespace
+
+Lowered npuc::lower::lowerCompute(Operation *op, LinalgBuilder &b, std::string &why) {
+  return llvm::TypeSwitch<Operation *, Lowered>(op)
+      .Case([&](nn::LinearOp o) { return linear(o, b); })
+      .Case([&](nn::MatmulOp o) { return matmul(o, b); })
+      .Case([&](nn::AttentionOp o) { return attention(o, b); })
+      .Case([&](nn::SoftmaxOp o) { return softmax(o, b); })
+      .Case([&](nn::LayerNormOp o) {
+        return norm(b, o.getInput(), o.getScale(), o.getBias(), o.getAxis(), o.getEpsilon().convertToFloat(),
+                    true, typeOf(o.getResult()));
+      })
+      .Case([&](nn::RmsNormOp o) {
+        return norm(b, o.getInput(), o.getScale(), {}, o.getAxis(), o.getEpsilon().convertToFloat(), false,
+                    typeOf(o.getResult()));
+      })
+      .Case([&](nn::ReduceOp o) { return reduce(o, b, why); })
+      .Default([&](Operation *) -> Lowered {
+        why = "it has no lowering";
+        return failure();
+      });
+}

@@ -1,0 +1,193 @@
+#include "compiler/lower/LinalgBuilder.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/Dialect/Utils/ReshapeOpsUtils.h"
+
+#include <limits>
+#include <numeric>
+
+using namespace mlir;
+using namespace npuc::lower;
+
+namespace {
+
+ArrayRef<int64_t> shapeOf(Value value) {
+  return cast<RankedTensorType>(value.getType()).getShape();
+}
+Type elementOf(Value value) {
+  return cast<RankedTensorType>(value.getType()).getElementType();
+}
+
+} // namespace
+
+Value LinalgBuilder::constant(double value, Type type) {
+  TypedAttr attribute = isa<FloatType>(type) ? TypedAttr(b.getFloatAttr(type, value))
+                                             : TypedAttr(b.getIntegerAttr(type, int64_t(value)));
+  return arith::ConstantOp::create(b, loc, attribute);
+}
+
+Value LinalgBuilder::empty(ArrayRef<int64_t> shape, Type element) {
+  return tensor::EmptyOp::create(b, loc, shape, element);
+}
+
+AffineMap LinalgBuilder::dims(unsigned loops, ArrayRef<unsigned> results) {
+  SmallVector<AffineExpr> exprs =
+      llvm::map_to_vector(results, [&](unsigned d) { return b.getAffineDimExpr(d); });
+  return AffineMap::get(loops, 0, exprs, b.getContext());
+}
+
+Value LinalgBuilder::widen(OpBuilder &builder, Value scalar) {
+  if (!isa<FloatType>(scalar.getType()) || scalar.getType().isF32())
+    return scalar;
+  if (scalar.getType().getIntOrFloatBitWidth() > 32)
+    return arith::TruncFOp::create(builder, loc, builder.getF32Type(), scalar);
+  return arith::ExtFOp::create(builder, loc, builder.getF32Type(), scalar);
+}
+
+Value LinalgBuilder::narrow(OpBuilder &builder, Value scalar, Type type) {
+  if (scalar.getType() == type || !isa<FloatType>(type))
+    return scalar;
+  if (type.getIntOrFloatBitWidth() > 32)
+    return arith::ExtFOp::create(builder, loc, type, scalar);
+  return arith::TruncFOp::create(builder, loc, type, scalar);
+}
+
+Operand LinalgBuilder::identity(Value value) {
+  return {value, b.getMultiDimIdentityMap(shapeOf(value).size())};
+}
+
+Operand LinalgBuilder::broadcast(Value value, ArrayRef<int64_t> shape) {
+  ArrayRef<int64_t> own = shapeOf(value);
+  unsigned lead = shape.size() - own.size();
+  SmallVector<unsigned> kept;
+  SmallVector<int64_t> keptShape;
+  for (auto [i, size] : llvm::enumerate(own))
+    if (size == shape[lead + i]) {
+      kept.push_back(lead + i);
+      keptShape.push_back(size);
+    }
+  Value reduced = kept.size() == own.size() ? value : reshape(value, keptShape);
+  return {reduced, dims(shape.size(), kept)};
+}
+
+Value LinalgBuilder::map(ArrayRef<Operand> inputs, RankedTensorType result, ScalarBody body) {
+  SmallVector<Value> values = llvm::map_to_vector(inputs, [](const Operand &o) { return o.value; });
+  SmallVector<AffineMap> maps = llvm::map_to_vector(inputs, [](const Operand &o) { return o.map; });
+  maps.push_back(b.getMultiDimIdentityMap(result.getRank()));
+  SmallVector<utils::IteratorType> loops(result.getRank(), utils::IteratorType::parallel);
+  Value init = empty(result.getShape(), result.getElementType());
+  return linalg::GenericOp::create(b, loc, result, values, init, maps, loops,
+                                   [&](OpBuilder &inner, Location, ValueRange scalars) {
+                                     SmallVector<Value> wide;
+                                     for (Value s : scalars.drop_back())
+                                       wide.push_back(widen(inner, s));
+                                     Value value = body(inner, loc, wide);
+                                     linalg::YieldOp::create(inner, loc,
+                                                             narrow(inner, value, result.getElementType()));
+                                   })
+      .getResult(0);
+}
+
+Value LinalgBuilder::reduce(Kind kind, ArrayRef<Operand> inputs, ArrayRef<int64_t> extents,
+                            ArrayRef<unsigned> resultDims, ScalarBody body) {
+  SmallVector<Value> values = llvm::map_to_vector(inputs, [](const Operand &o) { return o.value; });
+  SmallVector<AffineMap> maps = llvm::map_to_vector(inputs, [](const Operand &o) { return o.map; });
+  maps.push_back(dims(extents.size(), resultDims));
+  SmallVector<utils::IteratorType> loops(extents.size(), utils::IteratorType::reduction);
+  SmallVector<int64_t> shape;
+  for (unsigned d : resultDims) {
+    loops[d] = utils::IteratorType::parallel;
+    shape.push_back(extents[d]);
+  }
+  double infinity = std::numeric_limits<double>::infinity();
+  Value start = constant(kind == Kind::Sum ? 0 : kind == Kind::Max ? -infinity : infinity);
+  Value init = linalg::FillOp::create(b, loc, start, empty(shape, b.getF32Type())).getResult(0);
+  return linalg::GenericOp::create(b, loc, init.getType(), values, init, maps, loops,
+                                   [&](OpBuilder &inner, Location, ValueRange scalars) {
+                                     SmallVector<Value> wide;
+                                     for (Value s : scalars.drop_back())
+                                       wide.push_back(widen(inner, s));
+                                     Value value = body(inner, loc, wide), old = scalars.back();
+                                     Value combined =
+                                         kind == Kind::Sum
+                                             ? arith::AddFOp::create(inner, loc, old, value).getResult()
+                                         : kind == Kind::Max
+                                             ? arith::MaximumFOp::create(inner, loc, old, value).getResult()
+                                             : arith::MinimumFOp::create(inner, loc, old, value).getResult();
+                                     linalg::YieldOp::create(inner, loc, combined);
+                                   })
+      .getResult(0);
+}
+
+Value LinalgBuilder::contract(Operand lhs, Operand rhs, AffineMap sums, ArrayRef<int64_t> extents) {
+  SmallVector<utils::IteratorType> loops(extents.size(), utils::IteratorType::reduction);
+  SmallVector<int64_t> shape;
+  for (AffineExpr expr : sums.getResults()) {
+    unsigned d = cast<AffineDimExpr>(expr).getPosition();
+    loops[d] = utils::IteratorType::parallel;
+    shape.push_back(extents[d]);
+  }
+  bool isFloat = isa<FloatType>(elementOf(lhs.value));
+  Type sumType = isFloat ? Type(b.getF32Type()) : Type(b.getI32Type());
+  Value init = linalg::FillOp::create(b, loc, constant(0, sumType), empty(shape, sumType)).getResult(0);
+  SmallVector<AffineMap> maps = {lhs.map, rhs.map, sums};
+  return linalg::GenericOp::create(
+             b, loc, init.getType(), ValueRange{lhs.value, rhs.value}, init, maps, loops,
+             [&](OpBuilder &inner, Location, ValueRange s) {
+               auto wide = [&](Value v) -> Value {
+                 if (isFloat)
+                   return widen(inner, v);
+                 return v.getType() == sumType ? v
+                                               : arith::ExtSIOp::create(inner, loc, sumType, v).getResult();
+               };
+               Value a = wide(s[0]), c = wide(s[1]);
+               Value sum =
+                   isFloat ? arith::AddFOp::create(inner, loc, s[2], arith::MulFOp::create(inner, loc, a, c))
+                                 .getResult()
+                           : arith::AddIOp::create(inner, loc, s[2], arith::MulIOp::create(inner, loc, a, c))
+                                 .getResult();
+               linalg::YieldOp::create(inner, loc, sum);
+             })
+      .getResult(0);
+}
+
+Value LinalgBuilder::transpose(Value value, ArrayRef<int64_t> permutation) {
+  ArrayRef<int64_t> from = shapeOf(value);
+  SmallVector<int64_t> shape = llvm::map_to_vector(permutation, [&](int64_t p) { return from[p]; });
+  // Loop i is result dimension i, which is source dimension permutation[i].
+  SmallVector<unsigned> loops(permutation.size());
+  for (auto [i, p] : llvm::enumerate(permutation))
+    loops[p] = i;
+  SmallVector<AffineMap> maps = {dims(permutation.size(), loops),
+                                 b.getMultiDimIdentityMap(permutation.size())};
+  SmallVector<utils::IteratorType> kinds(permutation.size(), utils::IteratorType::parallel);
+  auto type = RankedTensorType::get(shape, elementOf(value));
+  return linalg::GenericOp::create(
+             b, loc, type, value, empty(shape, elementOf(value)), maps, kinds,
+             [&](OpBuilder &inner, Location, ValueRange s) { linalg::YieldOp::create(inner, loc, s[0]); })
+      .getResult(0);
+}
+
+Value LinalgBuilder::reshape(Value value, ArrayRef<int64_t> shape) {
+  auto from = cast<RankedTensorType>(value.getType());
+  auto to = RankedTensorType::get(shape, from.getElementType());
+  if (from == to)
+    return value;
+  if (std::optional<SmallVector<ReassociationIndices>> groups = getReassociationIndicesForReshape(from, to))
+    return from.getRank() > to.getRank()
+               ? tensor::CollapseShapeOp::create(b, loc, to, value, *groups).getResult()
+               : tensor::ExpandShapeOp::create(b, loc, to, value, *groups).getResult();
+  // Through the flat shape.
+  auto flat = RankedTensorType::get({from.getNumElements()}, from.getElementType());
+  auto all = [](int64_t rank) {
+    SmallVector<ReassociationIndices> groups(1);
+    for (int64_t i = 0; i < rank; ++i)
+      groups[0].push_back(i);
+    return groups;
+  };
+  if (from.getRank() != 1)
+    value = tensor::CollapseShapeOp::create(b, loc, flat, value, all(from.getRank()));
+  return to.getRank() == 1 ? value
+                           : tensor::ExpandShapeOp::create(b, loc, to, value, all(to.getRank())).getResult();
+}

@@ -1,0 +1,58 @@
+// Builds the few forms of linalg.generic that nn operations lower to.
+#pragma once
+
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/IR/Builders.h"
+
+namespace npuc::lower {
+
+using Scalars = llvm::ArrayRef<mlir::Value>;
+/// Computes with scalars; floats come and go as f32.
+using ScalarBody = llvm::function_ref<mlir::Value(mlir::OpBuilder &, mlir::Location, Scalars)>;
+
+/// An operand as some loops see it.
+struct Operand {
+  mlir::Value value;
+  mlir::AffineMap map;
+};
+
+class LinalgBuilder {
+public:
+  LinalgBuilder(mlir::OpBuilder &b, mlir::Location loc) : b(b), loc(loc) {}
+
+  /// A float constant of one value in f32, or an integer of its own type: usable in bodies.
+  mlir::Value constant(double value) { return constant(value, b.getF32Type()); }
+  mlir::Value constant(double value, mlir::Type type);
+
+  /// `value` seen by loops of `shape`, which it broadcasts to as NumPy does: dimensions that repeat go.
+  Operand broadcast(mlir::Value value, llvm::ArrayRef<int64_t> shape);
+  Operand identity(mlir::Value value);
+
+  /// result[loops] = body(inputs). The loops are the result's dimensions.
+  mlir::Value map(llvm::ArrayRef<Operand> inputs, mlir::RankedTensorType result, ScalarBody body);
+
+  /// result = Σ or maximum over the loops of `extents` that `resultDims` does not name, of body(inputs); f32.
+  enum class Kind { Sum, Max, Min };
+  mlir::Value reduce(Kind kind, llvm::ArrayRef<Operand> inputs, llvm::ArrayRef<int64_t> extents,
+                     llvm::ArrayRef<unsigned> resultDims, ScalarBody body);
+
+  /// sums[loops of `sums`] = Σ lhs · rhs over the other loops; f32, or i32 for integers.
+  mlir::Value contract(Operand lhs, Operand rhs, mlir::AffineMap sums, llvm::ArrayRef<int64_t> extents);
+
+  /// A copy whose dimension i is dimension permutation[i] of `value`.
+  mlir::Value transpose(mlir::Value value, llvm::ArrayRef<int64_t> permutation);
+  /// The same elements in another shape.
+  mlir::Value reshape(mlir::Value value, llvm::ArrayRef<int64_t> shape);
+
+  mlir::Value empty(llvm::ArrayRef<int64_t> shape, mlir::Type element);
+  mlir::AffineMap dims(unsigned loops, llvm::ArrayRef<unsigned> results);
+  /// To f32 from any float; other types stay.
+  mlir::Value widen(mlir::OpBuilder &b, mlir::Value scalar);
+  /// To `type` from f32; other types stay.
+  mlir::Value narrow(mlir::OpBuilder &b, mlir::Value scalar, mlir::Type type);
+
+  mlir::OpBuilder &b;
+  mlir::Location loc;
+};
+
+} // namespace npuc::lower

@@ -1,0 +1,291 @@
+#include "compiler/lower/Lower.h"
+
+#include "compiler/lower/Handlers.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Linalg/Transforms/Transforms.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/Dialect/Tensor/Transforms/Transforms.h"
+#include "mlir/IR/Dominance.h"
+#include "mlir/IR/PatternMatch.h"
+#include "mlir/Transforms/CSE.h"
+#include "mlir/Transforms/GreedyPatternRewriteDriver.h"
+
+using namespace mlir;
+using namespace npuc;
+using namespace npuc::lower;
+
+namespace {
+
+StringRef nodeName(Location location) {
+  if (auto name = dyn_cast<NameLoc>(location))
+    return name.getName();
+  return "";
+}
+
+/// A producer is fused into its consumer if that repeats no work: it only moves data, or both have one
+/// formula per element and the consumer is its only user.
+bool shouldFuse(OpOperand *operand) {
+  auto producer = operand->get().getDefiningOp<linalg::GenericOp>();
+  auto consumer = dyn_cast<linalg::GenericOp>(operand->getOwner());
+  if (!producer || !consumer || producer.getNumReductionLoops() > 0)
+    return false;
+  Operation *yielded = producer.getBody()->getTerminator()->getOperand(0).getDefiningOp();
+  bool moves = !yielded;
+  bool gathers = yielded && isa<tensor::ExtractOp>(yielded);
+  if (gathers)
+    return false;
+  return moves || (producer->hasOneUse() && consumer.getNumReductionLoops() == 0);
+}
+
+/// Rounding a value that is widened again at once keeps more than was asked for.
+struct FoldWidenedRounding : OpRewritePattern<arith::ExtFOp> {
+  using OpRewritePattern::OpRewritePattern;
+  LogicalResult matchAndRewrite(arith::ExtFOp op, PatternRewriter &rewriter) const override {
+    auto rounding = op.getIn().getDefiningOp<arith::TruncFOp>();
+    if (!rounding || rounding.getIn().getType() != op.getType())
+      return rewriter.notifyMatchFailure(op,
+                                         "widens something else than a rounded value of its result's type");
+    rewriter.replaceOp(op, rounding.getIn());
+    return success();
+  }
+};
+
+/// A reshape of what holds nothing, or the same number everywhere, is one of another shape.
+template <typename Reshape>
+struct FoldReshapedInit : OpRewritePattern<Reshape> {
+  using OpRewritePattern<Reshape>::OpRewritePattern;
+  LogicalResult matchAndRewrite(Reshape op, PatternRewriter &rewriter) const override {
+    RankedTensorType type = op.getResultType();
+    if (!type.hasStaticShape())
+      return rewriter.notifyMatchFailure(op, "has a dynamic shape");
+    auto empty = [&] {
+      return tensor::EmptyOp::create(rewriter, op.getLoc(), type.getShape(), type.getElementType());
+    };
+    Operation *source = op.getSrc().getDefiningOp();
+    if (isa_and_nonnull<tensor::EmptyOp>(source)) {
+      rewriter.replaceOp(op, empty());
+      return success();
+    }
+    auto fill = dyn_cast_or_null<linalg::FillOp>(source);
+    if (!fill)
+      return rewriter.notifyMatchFailure(op, "reshapes computed values");
+    Value init = empty();
+    rewriter.replaceOpWithNewOp<linalg::FillOp>(op, fill.value(), init);
+    return success();
+  }
+};
+
+class Lowering {
+public:
+  explicit Lowering(func::FuncOp function) : function(function), builder(function.getContext()) {}
+
+  LogicalResult run() {
+    if (!llvm::hasSingleElement(function.getBody()))
+      return function.emitError("has control flow; nn is one block");
+    function.walk([&](func::ReturnOp op) { returned = op; });
+    for (unsigned i = 0; i < function.getNumArguments(); ++i)
+      if (!function.getArgAttr(i, roleAttr)) {
+        function.setArgAttr(i, roleAttr, builder.getStringAttr("input"));
+        Attribute name = function.getArgAttr(i, nn::NNDialect::nameAttr);
+        function.setArgAttr(i, nameAttr, name ? name : builder.getStringAttr("input" + std::to_string(i)));
+      }
+    bool failedAny = false;
+    for (Operation &op : llvm::make_early_inc_range(function.front()))
+      if (isa<nn::NNDialect>(op.getDialect()) && !isa<nn::ConstantOp>(op))
+        failedAny |= failed(lower(&op));
+    if (failedAny)
+      return failure();
+    for (auto constant : llvm::make_early_inc_range(function.front().getOps<nn::ConstantOp>()))
+      hoist(constant);
+    return success();
+  }
+
+  /// Each result is computed into an argument of its own. After fusion, which gives operations new
+  /// destinations.
+  void returnThroughArguments() {
+    builder.setInsertionPoint(returned);
+    for (OpOperand &operand : returned->getOpOperands()) {
+      auto type = cast<RankedTensorType>(operand.get().getType());
+      auto name =
+          function.getResultAttrOfType<StringAttr>(operand.getOperandNumber(), nn::NNDialect::nameAttr);
+      Value argument;
+      addArgument(argument, type, returned.getLoc(), name ? name.getValue() : "output", "output", {});
+      if (function.getResultAttr(operand.getOperandNumber(), narrowedAttr))
+        function.setArgAttr(cast<BlockArgument>(argument).getArgNumber(), narrowedAttr,
+                            builder.getUnitAttr());
+      operand.set(computeInto(operand.get(), argument));
+    }
+  }
+
+private:
+  LogicalResult lower(Operation *op) {
+    if (op->use_empty())
+      return op->erase(), success();
+    builder.setInsertionPoint(op);
+    LinalgBuilder b(builder, op->getLoc());
+    std::string why;
+    Lowered result = isPointwise(op) ? lowerPointwise(op, b, why) : lowerMovement(op, b, why);
+    if (failed(result))
+      return mlir::emitError(op->getLoc()) << op->getName() << " cannot be compiled: " << why;
+    op->getResult(0).replaceAllUsesWith(*result);
+    op->erase();
+    return success();
+  }
+
+  void addArgument(Value &argument, RankedTensorType type, Location loc, StringRef name, StringRef role,
+                   Attribute value) {
+    unsigned index = function.getNumArguments();
+    SmallVector<NamedAttribute> attributes = {builder.getNamedAttr(nameAttr, builder.getStringAttr(name)),
+                                              builder.getNamedAttr(roleAttr, builder.getStringAttr(role))};
+    if (value)
+      attributes.push_back(builder.getNamedAttr(valueAttr, value));
+    (void)function.insertArgument(index, type, builder.getDictionaryAttr(attributes), loc);
+    argument = function.getArgument(index);
+  }
+
+  /// A constant becomes an argument; one that nothing uses, as all its numbers went into bodies, goes.
+  void hoist(nn::ConstantOp op) {
+    if (!op->use_empty()) {
+      std::string name = nodeName(op.getLoc()).str();
+      name = (name.empty() ? "constant" : name) + "#" + std::to_string(function.getNumArguments());
+      Value argument;
+      addArgument(argument, op.getResult().getType(), op.getLoc(), name, "constant", op.getValue());
+      op.replaceAllUsesWith(argument);
+    }
+    op.erase();
+  }
+
+  /// The operation that computes `value`, on its own or under reshapes, gets the argument as its destination;
+  /// anything else is copied.
+  Value computeInto(Value value, Value argument) {
+    if (auto generic = value.getDefiningOp<linalg::GenericOp>();
+        generic && generic->hasOneUse() && generic.getDpsInits()[0].getDefiningOp<tensor::EmptyOp>()) {
+      generic.getDpsInitsMutable()[0].set(argument);
+      return value;
+    }
+    if (Operation *reshape = value.getDefiningOp();
+        isa_and_nonnull<tensor::ExpandShapeOp, tensor::CollapseShapeOp>(reshape) &&
+        reshape->getOperand(0).hasOneUse() && value.hasOneUse() &&
+        reshape->getOperand(0).getDefiningOp<linalg::GenericOp>()) {
+      Value source = reshape->getOperand(0);
+      builder.setInsertionPoint(source.getDefiningOp());
+      Value seen = LinalgBuilder(builder, value.getLoc())
+                       .reshape(argument, cast<RankedTensorType>(source.getType()).getShape());
+      builder.setInsertionPoint(returned);
+      reshape->setOperand(0, computeInto(source, seen));
+      return value;
+    }
+    builder.setInsertionPointAfterValue(value);
+    auto type = cast<RankedTensorType>(value.getType());
+    SmallVector<AffineMap> maps(2, builder.getMultiDimIdentityMap(type.getRank()));
+    SmallVector<utils::IteratorType> loops(type.getRank(), utils::IteratorType::parallel);
+    return linalg::GenericOp::create(builder, value.getLoc(), type, value, argument, maps, loops,
+                                     [](OpBuilder &inner, Location loc, ValueRange s) {
+                                       linalg::YieldOp::create(inner, loc, s[0]);
+                                     })
+        .getResult(0);
+  }
+
+  func::FuncOp function;
+  OpBuilder builder;
+  func::ReturnOp returned;
+};
+
+/// Heads become dimensions of the projections, transposes go into indexing maps, and formulas that follow
+/// each other become one.
+void fuse(func::FuncOp function) {
+  RewritePatternSet patterns(function.getContext());
+  linalg::populateFoldReshapeOpsByExpansionPatterns(patterns, [](OpOperand *operand) {
+    auto reshape = operand->get().getDefiningOp();
+    return isa_and_nonnull<tensor::ExpandShapeOp, tensor::CollapseShapeOp>(reshape) ||
+           isa<tensor::ExpandShapeOp>(operand->getOwner());
+  });
+  linalg::populateElementwiseOpsFusionPatterns(patterns, shouldFuse);
+  tensor::populateFoldTensorEmptyPatterns(patterns);
+  tensor::CollapseShapeOp::getCanonicalizationPatterns(patterns, function.getContext());
+  tensor::ExpandShapeOp::getCanonicalizationPatterns(patterns, function.getContext());
+  patterns.add<FoldWidenedRounding>(function.getContext());
+  GreedyRewriteConfig config;
+  config.setMaxIterations(GreedyRewriteConfig::kNoLimit);
+  (void)applyPatternsGreedily(function, std::move(patterns), config);
+
+  // Loops of one step go; they came with batches of 1 and with masks.
+  RewritePatternSet units(function.getContext());
+  linalg::ControlDropUnitDims control;
+  control.rankReductionStrategy = linalg::ControlDropUnitDims::RankReductionStrategy::ReassociativeReshape;
+  linalg::populateFoldUnitExtentDimsPatterns(units, control);
+  tensor::CollapseShapeOp::getCanonicalizationPatterns(units, function.getContext());
+  tensor::ExpandShapeOp::getCanonicalizationPatterns(units, function.getContext());
+  units.add<FoldReshapedInit<tensor::CollapseShapeOp>, FoldReshapedInit<tensor::ExpandShapeOp>>(
+      function.getContext());
+  (void)applyPatternsGreedily(function, std::move(units), config);
+  IRRewriter rewriter(function.getContext());
+  DominanceInfo dominance(function);
+  eliminateCommonSubExpressions(rewriter, dominance, function);
+}
+
+} // namespace
+
+void npuc::lower::setFloatType(func::FuncOp function, FloatType type) {
+  OpBuilder builder(function.getContext());
+  auto converted = [&](Type old) -> RankedTensorType {
+    auto tensor = dyn_cast<RankedTensorType>(old);
+    if (!tensor || !(tensor.getElementType().isF32() || tensor.getElementType().isF64()))
+      return {};
+    return tensor.clone(type);
+  };
+  SmallVector<Operation *> operations;
+  for (Operation &op : function.front())
+    operations.push_back(&op);
+  for (BlockArgument argument : function.getArguments()) {
+    RankedTensorType to = converted(argument.getType());
+    if (!to || argument.use_empty())
+      continue;
+    builder.setInsertionPointToStart(&function.front());
+    auto cast = nn::CastOp::create(builder, argument.getLoc(), to, argument, true);
+    argument.replaceAllUsesExcept(cast, cast);
+  }
+  for (Operation *op : operations) {
+    if (auto ret = dyn_cast<func::ReturnOp>(op)) {
+      builder.setInsertionPoint(ret);
+      for (auto [operand, wanted] : llvm::zip_equal(ret->getOpOperands(), function.getResultTypes()))
+        if (operand.get().getType() != wanted)
+          operand.set(nn::CastOp::create(builder, operand.get().getLoc(), wanted, operand.get(), true));
+      continue;
+    }
+    if (auto constant = dyn_cast<nn::ConstantOp>(op)) {
+      RankedTensorType to = converted(constant.getResult().getType());
+      if (!to)
+        continue;
+      if (auto dense = dyn_cast<DenseFPElementsAttr>(constant.getValue())) {
+        APFloat greatest = APFloat::getLargest(type.getFloatSemantics());
+        constant.setValueAttr(dense.mapValues(type, [&](const APFloat &old) {
+          APFloat value = old;
+          bool lossy;
+          value.convert(type.getFloatSemantics(), APFloat::rmNearestTiesToEven, &lossy);
+          if (value.isInfinity() && !old.isInfinity())
+            value = old.isNegative() ? -greatest : greatest;
+          return value.bitcastToAPInt();
+        }));
+      } else {
+        constant.setValueAttr(
+            nn::ConvertedAttr::get(function.getContext(), cast<TypedAttr>(constant.getValue()), to));
+      }
+      constant.getResult().setType(to);
+      continue;
+    }
+    for (OpResult result : op->getResults())
+      if (RankedTensorType to = converted(result.getType()))
+        result.setType(to);
+  }
+}
+
+LogicalResult npuc::lower::lowerToLinalg(func::FuncOp function) {
+  Lowering lowering(function);
+  if (failed(lowering.run()))
+    return failure();
+  fuse(function);
+  lowering.returnThroughArguments();
+  return success();
+}

@@ -1,0 +1,24 @@
+// From nn to linalg on tensors.
+#pragma once
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+
+namespace npuc::lower {
+
+/// Names of attributes of the lowered function's arguments: the buffer's name, its role ("input", "output",
+/// "constant", "state"), and of a constant its value, a dense tensor or an nn handle.
+inline constexpr llvm::StringLiteral nameAttr = "npu.name", roleAttr = "npu.role", valueAttr = "npu.value";
+/// Of an output whose integers the model declares as 64 bits.
+inline constexpr llvm::StringLiteral narrowedAttr = "nn.narrowed";
+
+/// Makes f32 and f64 tensors of `function`, which is nn, tensors of `type` (f16 or bf16). Arguments and
+/// results keep their types and are converted at the border; finite constants beyond the range of `type`
+/// become its greatest finite values, so that a mask's lowest number stays finite.
+void setFloatType(mlir::func::FuncOp function, mlir::FloatType type);
+
+/// Rewrites every nn operation of `function` as linalg on tensors. Floats are stored in their tensors' types
+/// and computed in f32. Constants and results become arguments: see the attributes above. Errors name every
+/// operation that has no lowering.
+mlir::LogicalResult lowerToLinalg(mlir::func::FuncOp function);
+
+} // namespace npuc::lower

@@ -1,0 +1,43 @@
+#ifndef NPUC_COMPILER_LOWER_PASSES_TD
+#define NPUC_COMPILER_LOWER_PASSES_TD
+
+include "mlir/Pass/PassBase.td"
+
+def SetFloatType : Pass<"npuc-set-float-type", "::mlir::func::FuncOp"> {
+  let summary = "stores floats in 16 bits";
+  let description = [{
+    ```mlir
+    func.func @main(%x: tensor<4xf32>) -> tensor<4xf32> {
+      %y = nn.relu %x : (tensor<4xf32>) -> tensor<4xf32>
+      return %y : tensor<4xf32>
+    }
+    // becomes
+    func.func @main(%x: tensor<4xf32>) -> tensor<4xf32> {
+      %0 = nn.cast %x : (tensor<4xf32>) -> tensor<4xf16>
+      %1 = nn.relu %0 : (tensor<4xf16>) -> tensor<4xf16>
+      %2 = nn.cast %1 : (tensor<4xf16>) -> tensor<4xf32>
+      return %2 : tensor<4xf32>
+    }
+    ```
+  }];
+  let options = [Option<"bfloat16", "bf16", "bool", "false", "bf16 instead of f16">];
+  let dependentDialects = ["::npuc::nn::NNDialect"];
+}
+
+def LowerToLinalg : Pass<"npuc-lower-to-linalg", "::mlir::func::FuncOp"> {
+  let summary = "nn operations become linalg on tensors";
+  let description = [{
+    Floats are stored in their tensors' types and computed in f32. Constants and results become arguments.
+
+    ```mlir
+    %y = nn.linear %x, %w : (tensor<4x8xf16>, tensor<8x16xf16>) -> tensor<4x16xf16>
+    // becomes
+    %sums = linalg.generic … // f32 += f16 · f16
+    %y = linalg.generic ins(%sums) outs(%output) … // rounded to f16
+    ```
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect", "::mlir::math::MathDialect",
+                           "::mlir::tensor::TensorDialect"];
+}
+
+#endif
