@@ -1,0 +1,142 @@
+#include "compiler/tile/Plan.h"
+#include "dialects/npu/IR/Npu.h"
+
+#include "mlir/Dialect/Affine/IR/AffineOps.h"
+#include "mlir/Dialect/SCF/Transforms/TileUsingInterface.h"
+#include "mlir/Dialect/Tensor/Transforms/Transforms.h"
+#include "mlir/IR/Dominance.h"
+#include "mlir/IR/PatternMatch.h"
+#include "mlir/Interfaces/TilingInterface.h"
+#include "mlir/Transforms/CSE.h"
+#include "mlir/Transforms/GreedyPatternRewriteDriver.h"
+
+using namespace mlir;
+using namespace npuc::tile;
+using linalg::LinalgOp;
+
+namespace {
+
+/// Fuses producers of the same group, and fills; nothing else, so that no other group is computed twice.
+scf::SCFTileAndFuseOptions::ControlFnTy sameGroup(Attribute group) {
+  return [group](tensor::ExtractSliceOp, OpResult producer,
+                 bool) -> std::optional<scf::SCFTileAndFuseOptions::ControlFnResult> {
+    Operation *op = producer.getOwner();
+    if (!isa<linalg::FillOp>(op) && op->getAttr(groupAttr) != group)
+      return std::nullopt;
+    return scf::SCFTileAndFuseOptions::ControlFnResult{};
+  };
+}
+
+/// Tiles `op` by `sizes` (0: not), fuses its group, replaces its uses, and returns the tiled operation.
+FailureOr<TilingInterface> tileAndFuse(RewriterBase &rewriter, TilingInterface op, ArrayRef<int64_t> sizes,
+                                       scf::SCFTilingOptions::LoopType loops) {
+  scf::SCFTileAndFuseOptions options;
+  options.tilingOptions.setTileSizes(getAsIndexOpFoldResult(op.getContext(), sizes)).setLoopType(loops);
+  options.setFusionControlFn(sameGroup(op->getAttr(groupAttr)));
+  if (loops == scf::SCFTilingOptions::LoopType::ForallOp) {
+    SmallVector<Attribute> mapping;
+    for (int64_t size : sizes)
+      if (size != 0)
+        mapping.push_back(npuc::npu::CoreAttr::get(op.getContext(), mapping.size()));
+    options.tilingOptions.setMapping(mapping);
+  }
+  rewriter.setInsertionPoint(op);
+  FailureOr<scf::SCFTileAndFuseResult> result =
+      scf::tileConsumerAndFuseProducersUsingSCF(rewriter, op, options);
+  if (failed(result))
+    return op.emitError("cannot be cut into tiles of ") << DenseI64ArrayAttr::get(op.getContext(), sizes);
+  for (OpResult old : op->getResults())
+    rewriter.replaceAllUsesWith(old, result->replacements[old]);
+  auto tiled = cast<TilingInterface>(result->tiledAndFusedOps.front());
+  rewriter.eraseOp(op);
+  return tiled;
+}
+
+bool cutsAny(ArrayRef<int64_t> sizes) {
+  return llvm::any_of(sizes, [](int64_t size) { return size != 0; });
+}
+
+/// The whole of a group that no loop cuts still runs in a loop over (one) core.
+SmallVector<int64_t> atLeastOne(LinalgOp root, ArrayRef<int64_t> sizes) {
+  SmallVector<int64_t> result(sizes);
+  if (cutsAny(result))
+    return result;
+  SmallVector<int64_t> extents = root.getStaticLoopRanges();
+  for (auto [loop, kind] : llvm::enumerate(root.getIteratorTypesArray()))
+    if (kind == utils::IteratorType::parallel) {
+      result[loop] = extents[loop];
+      break;
+    }
+  return result;
+}
+
+void cleanUp(func::FuncOp function) {
+  RewritePatternSet patterns(function.getContext());
+  tensor::populateFoldTensorEmptyPatterns(patterns);
+  tensor::populateMergeConsecutiveInsertExtractSlicePatterns(patterns);
+  linalg::FillOp::getCanonicalizationPatterns(patterns, function.getContext());
+  tensor::ExtractSliceOp::getCanonicalizationPatterns(patterns, function.getContext());
+  affine::AffineMinOp::getCanonicalizationPatterns(patterns, function.getContext());
+  affine::AffineApplyOp::getCanonicalizationPatterns(patterns, function.getContext());
+  (void)applyPatternsGreedily(function, std::move(patterns));
+  // A value of several uses was fused once for each; they are equal.
+  IRRewriter rewriter(function.getContext());
+  DominanceInfo dominance(function);
+  eliminateCommonSubExpressions(rewriter, dominance, function);
+}
+
+} // namespace
+
+LogicalResult npuc::tile::applyTiles(func::FuncOp function) {
+  IRRewriter rewriter(function.getContext());
+  using LoopType = scf::SCFTilingOptions::LoopType;
+  SmallVector<LinalgOp> roots;
+  for (LinalgOp op : function.getBody().getOps<LinalgOp>())
+    if (op->hasAttr(coresAttr))
+      roots.push_back(op);
+  for (LinalgOp root : llvm::reverse(roots)) {
+    SmallVector<int64_t> cores =
+        atLeastOne(root, root->getAttrOfType<DenseI64ArrayAttr>(coresAttr).asArrayRef());
+    SmallVector<int64_t> blocks(root->getAttrOfType<DenseI64ArrayAttr>(blocksAttr).asArrayRef());
+    if (!cutsAny(cores))
+      return root->emitError("reduces everything to one value; it has no loop that runs over cores");
+    FailureOr<TilingInterface> tiled =
+        tileAndFuse(rewriter, cast<TilingInterface>(root.getOperation()), cores, LoopType::ForallOp);
+    if (succeeded(tiled) && cutsAny(blocks))
+      tiled = tileAndFuse(rewriter, *tiled, blocks, LoopType::ForOp);
+    if (failed(tiled))
+      return failure();
+    (*tiled)->removeAttr(coresAttr);
+    (*tiled)->removeAttr(blocksAttr);
+  }
+  cleanUp(function);
+
+  SmallVector<TilingInterface> contractions;
+  function.walk([&](TilingInterface op) {
+    if (op->hasAttr(contractionBlocksAttr) && op->getParentOfType<scf::ForallOp>())
+      contractions.push_back(op);
+  });
+  for (TilingInterface op : contractions) {
+    SmallVector<int64_t> blocks(op->getAttrOfType<DenseI64ArrayAttr>(contractionBlocksAttr).asArrayRef());
+    op->removeAttr(contractionBlocksAttr);
+    op->removeAttr(groupAttr); // Its producers stay as they are.
+    // First the loops of the result, with the fill inside, then the reduction loops around the accumulation
+    // alone.
+    SmallVector<int64_t> outer = blocks, inner = blocks;
+    for (auto [loop, kind] : llvm::enumerate(op.getLoopIteratorTypes()))
+      (kind == utils::IteratorType::parallel ? inner : outer)[loop] = 0;
+    FailureOr<TilingInterface> tiled = op;
+    if (cutsAny(outer))
+      tiled = tileAndFuse(rewriter, *tiled, outer, LoopType::ForOp);
+    if (succeeded(tiled) && cutsAny(inner))
+      tiled = tileAndFuse(rewriter, *tiled, inner, LoopType::ForOp);
+    if (failed(tiled))
+      return failure();
+  }
+  cleanUp(function);
+  function.walk([](LinalgOp op) {
+    op->removeAttr(groupAttr);
+    op->removeAttr(contractionBlocksAttr);
+  });
+  return success();
+}

@@ -1,0 +1,138 @@
+#include "compiler/tile/Loops.h"
+#include "compiler/tile/Plan.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+
+using namespace mlir;
+using namespace npuc::tile;
+using linalg::LinalgOp;
+
+namespace {
+
+/// The value before conversions between float types or integer widths.
+Value stripWidening(Value value) {
+  while (Operation *op = value.getDefiningOp()) {
+    if (!isa<arith::ExtFOp, arith::ExtSIOp, arith::ExtUIOp>(op))
+      break;
+    value = op->getOperand(0);
+  }
+  return value;
+}
+
+/// A tensor that is the same in every launch: an argument with a constant's role, or a view of one.
+bool isConstantTensor(Value value) {
+  while (Operation *op = value.getDefiningOp()) {
+    if (!isa<tensor::ExpandShapeOp, tensor::CollapseShapeOp, tensor::ExtractSliceOp>(op))
+      return false;
+    value = op->getOperand(0);
+  }
+  auto argument = cast<BlockArgument>(value);
+  auto function = dyn_cast<func::FuncOp>(argument.getOwner()->getParentOp());
+  if (!function)
+    return false;
+  auto role = function.getArgAttrOfType<StringAttr>(argument.getArgNumber(), "npu.role");
+  return role && role.getValue() == "constant";
+}
+
+bool hasConstantOperand(LinalgOp op) {
+  return llvm::any_of(op.getDpsInputs(), isConstantTensor);
+}
+
+/// What kinds of work a set of operations holds.
+struct Contents {
+  unsigned contractions = 0, constantContractions = 0;
+
+  void add(LinalgOp op) {
+    if (!isContraction(op))
+      return;
+    ++contractions;
+    constantContractions += hasConstantOperand(op);
+  }
+  bool mayCoexist() const { return constantContractions == 0 || contractions == 1; }
+};
+
+} // namespace
+
+bool npuc::tile::isContraction(LinalgOp op) {
+  if (op.getNumReductionLoops() == 0 || op.getNumDpsInputs() != 2 || op.getNumDpsInits() != 1)
+    return false;
+  Block *body = op.getBlock();
+  Operation *add = body->getTerminator()->getOperand(0).getDefiningOp();
+  if (!add || !isa<arith::AddFOp, arith::AddIOp>(add))
+    return false;
+  for (unsigned i = 0; i < 2; ++i) {
+    Operation *mul = add->getOperand(i).getDefiningOp();
+    if (add->getOperand(1 - i) != body->getArgument(2) || !mul || !isa<arith::MulFOp, arith::MulIOp>(mul))
+      continue;
+    Value a = stripWidening(mul->getOperand(0)), b = stripWidening(mul->getOperand(1));
+    return (a == body->getArgument(0) && b == body->getArgument(1)) ||
+           (a == body->getArgument(1) && b == body->getArgument(0));
+  }
+  return false;
+}
+
+bool npuc::tile::isMovement(LinalgOp op) {
+  Block *body = op.getBlock();
+  return op.getNumDpsInits() == 1 && op.getNumReductionLoops() == 0 &&
+         llvm::hasSingleElement(body->getOperations()) &&
+         isa<BlockArgument>(body->getTerminator()->getOperand(0)) &&
+         cast<BlockArgument>(body->getTerminator()->getOperand(0)).getArgNumber() < op.getNumDpsInputs();
+}
+
+SmallVector<Group> npuc::tile::formGroups(func::FuncOp function) {
+  SmallVector<LinalgOp> all;
+  for (LinalgOp op : function.getBody().getOps<LinalgOp>())
+    if (!isa<linalg::FillOp>(op.getOperation()))
+      all.push_back(op);
+
+  llvm::SmallPtrSet<Operation *, 32> taken;
+  SmallVector<Group> groups;
+  for (LinalgOp root : llvm::reverse(all)) {
+    if (!taken.insert(root).second)
+      continue;
+    llvm::SetVector<Operation *> members;
+    members.insert(root);
+    Contents contents;
+    contents.add(root);
+    llvm::SmallBitVector cuttable = cuttableLoops(root, members);
+    // Producers in reverse program order, so that all users of a candidate have been decided on.
+    for (LinalgOp candidate : llvm::reverse(all)) {
+      if (taken.contains(candidate) || isMovement(candidate) || isMovement(root))
+        continue;
+      SmallVector<Operation *> users(candidate->user_begin(), candidate->user_end());
+      if (users.empty() || !llvm::all_of(users, [&](Operation *user) {
+            // What a multiplication by constants reads is another group's result: it is read by every block
+            // of its columns.
+            return members.contains(user) &&
+                   !(isContraction(cast<LinalgOp>(user)) && hasConstantOperand(cast<LinalgOp>(user)));
+          }))
+        continue;
+      Contents with = contents;
+      with.add(candidate);
+      if (!with.mayCoexist())
+        continue;
+      members.insert(candidate);
+      llvm::SmallBitVector cuttableWith = cuttableLoops(root, members);
+      // A group that multiplies keeps the loops it can be cut along, but for those that a row's reduction
+      // needs whole where all operands are activations (attention); before it multiplies, a norm or softmax
+      // may need whole rows.
+      bool fits =
+          cuttableWith.any() && (contents.contractions == 0 || cuttableWith == cuttable ||
+                                 (with.constantContractions == 0 && candidate.getNumReductionLoops() > 0));
+      if (!fits) {
+        members.remove(candidate);
+        continue;
+      }
+      taken.insert(candidate);
+      contents = with;
+      cuttable = cuttableWith;
+    }
+    Group group;
+    for (LinalgOp op : all)
+      if (members.contains(op))
+        group.operations.push_back(op);
+    groups.push_back(std::move(group));
+  }
+  std::reverse(groups.begin(), groups.end());
+  return groups;
+}

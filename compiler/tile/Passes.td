@@ -1,0 +1,39 @@
+#ifndef NPUC_COMPILER_TILE_PASSES_TD
+#define NPUC_COMPILER_TILE_PASSES_TD
+
+include "mlir/Pass/PassBase.td"
+
+def PlanTiles : Pass<"npuc-plan-tiles", "::mlir::func::FuncOp"> {
+  let summary = "decides which operations form a group and how groups are cut";
+  let description = [{
+    Writes the plan as attributes; nothing else changes. See compiler/tile/Plan.h.
+
+    ```mlir
+    %y = linalg.generic … // a multiplication, then bias and gelu
+    // becomes
+    %y = linalg.generic … {npu.group = 0, npu.cores = array<i64: 16, 0>, npu.blocks = array<i64: 0, 128>}
+    ```
+  }];
+  let options = [Option<"target", "target", "std::string", [{"toy"}], "name or file of the target description">];
+}
+
+def ApplyTiles : Pass<"npuc-apply-tiles", "::mlir::func::FuncOp"> {
+  let summary = "tiles and fuses each group as its attributes say";
+  let description = [{
+    ```mlir
+    %s = linalg.generic … {npu.group = 0} // a multiplication
+    %y = linalg.generic ins(%s, %bias) … {npu.group = 0, npu.cores = array<i64: 16, 0>, npu.blocks = array<i64: 0, 128>}
+    // becomes
+    %y = scf.forall (%i) = (0) to (128) step (16) shared_outs(%out = %init) {
+      %block = scf.for %j = … step 128 iter_args(…) {
+        // a 16x128 multiplication, then a 16x128 bias and gelu
+      }
+      …
+    } {mapping = [#npu.core<0>]}
+    ```
+  }];
+  let dependentDialects = ["::mlir::affine::AffineDialect", "::mlir::scf::SCFDialect", "::mlir::tensor::TensorDialect",
+                           "::npuc::npu::NpuDialect"];
+}
+
+#endif

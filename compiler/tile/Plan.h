@@ -1,0 +1,46 @@
+// How a function of linalg operations is cut: which operations form a group, which cores and blocks a group
+// is cut into.
+//
+// A plan is written as attributes on the operations, so that it can be printed, changed by hand and read
+// back:
+//   npu.group = 3 : i64          on every operation of a group
+//   npu.tile = #npu.tile<…>      on the group's root, its last operation
+#pragma once
+
+#include "backends/npu/target/target.pb.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+
+namespace npuc::tile {
+
+inline constexpr llvm::StringLiteral groupAttr = "npu.group", coresAttr = "npu.cores",
+                                     blocksAttr = "npu.blocks",
+                                     contractionBlocksAttr = "npu.contraction_blocks";
+
+/// A multiplication and addition over reduction loops: `sums += lhs * rhs`, operands widened.
+bool isContraction(mlir::linalg::LinalgOp op);
+
+/// Only moves data: the body yields its one input.
+bool isMovement(mlir::linalg::LinalgOp op);
+
+/// Operations of one group, in program order; the last is the root.
+struct Group {
+  llvm::SmallVector<mlir::linalg::LinalgOp> operations;
+  mlir::linalg::LinalgOp root() const { return operations.back(); }
+};
+
+/// Partitions the function's linalg operations (but fills, which go with what they initialize) into groups
+/// that are tiled and fused together. A producer joins its consumers' group if all its users are there, each
+/// tiled loop of the root cuts it too (so nothing is computed twice), and the group keeps to one
+/// multiplication by constants.
+llvm::SmallVector<Group> formGroups(mlir::func::FuncOp function);
+
+/// Sets the attributes of `groups` for `target`: a grid of cores over the root's outer loops, then blocks
+/// that fit a core's scratchpad.
+void planTiles(llvm::ArrayRef<Group> groups, const target::TargetDescription &target);
+
+/// Tiles and fuses each group as its attributes say: an scf.forall over cores, in it scf.for over blocks. The
+/// attributes go.
+mlir::LogicalResult applyTiles(mlir::func::FuncOp function);
+
+} // namespace npuc::tile
