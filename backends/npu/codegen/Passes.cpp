@@ -1,0 +1,63 @@
+#include "backends/npu/codegen/Passes.h"
+
+#include "backends/npu/target/Target.h"
+#include "dialects/npu/IR/Npu.h"
+
+#include "mlir/Dialect/Bufferization/IR/Bufferization.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+
+namespace npuc::codegen {
+
+#define GEN_PASS_DEF_PLACETENSORS
+#define GEN_PASS_DEF_PROMOTEOPERANDS
+#define GEN_PASS_DEF_BUFFERIZETILES
+#define GEN_PASS_DEF_MAPTOENGINES
+#include "backends/npu/codegen/Passes.h.inc"
+
+namespace {
+
+/// The description that a pass's option names; its errors go to `op`.
+std::optional<target::TargetDescription> loadTarget(mlir::Operation *op, const std::string &name) {
+  Diagnostics diagnostics;
+  std::optional<target::TargetDescription> description = target::load(name, {}, diagnostics);
+  if (!description)
+    op->emitError(diagnostics.text());
+  return description;
+}
+
+struct PlaceTensors : impl::PlaceTensorsBase<PlaceTensors> {
+  using PlaceTensorsBase::PlaceTensorsBase;
+  void runOnOperation() override {
+    if (auto description = loadTarget(getOperation(), target))
+      placeTensors(getOperation(), *description);
+    else
+      signalPassFailure();
+  }
+};
+
+struct PromoteOperands : impl::PromoteOperandsBase<PromoteOperands> {
+  using PromoteOperandsBase::PromoteOperandsBase;
+  void runOnOperation() override {
+    auto description = loadTarget(getOperation(), target);
+    if (!description || failed(promoteOperands(getOperation(), *description)))
+      signalPassFailure();
+  }
+};
+
+struct BufferizeTiles : impl::BufferizeTilesBase<BufferizeTiles> {
+  void runOnOperation() override {
+    if (failed(bufferize(getOperation())))
+      signalPassFailure();
+  }
+};
+
+struct MapToEngines : impl::MapToEnginesBase<MapToEngines> {
+  void runOnOperation() override {
+    if (failed(mapToEngines(getOperation())))
+      signalPassFailure();
+  }
+};
+
+} // namespace
+} // namespace npuc::codegen

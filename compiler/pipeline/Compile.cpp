@@ -1,0 +1,348 @@
+#include "compiler/pipeline/Compile.h"
+
+#include "backends/npu/codegen/Expand.h"
+#include "backends/npu/codegen/Passes.h"
+#include "backends/npu/isa/Encoding.h"
+#include "backends/npu/isa/Text.h"
+#include "backends/npu/isa/Verify.h"
+#include "backends/npu/schedule/GraphText.h"
+#include "backends/npu/schedule/TimingCost.h"
+#include "backends/npu/schedule/VerifyGraph.h"
+#include "backends/npu/schedule/VerifySchedule.h"
+#include "backends/npu/target/Target.h"
+#include "compiler/import/Import.h"
+#include "compiler/interpret/ConstantReader.h"
+#include "compiler/interpret/Evaluate.h"
+#include "compiler/lower/Lower.h"
+#include "compiler/pipeline/Dialects.h"
+#include "compiler/pipeline/Work.h"
+#include "compiler/tile/Plan.h"
+#include "dialects/nn/Transforms/Passes.h"
+#include "runtime/artifact/Artifact.h"
+#include "runtime/artifact/Writer.h"
+#include "support/ThreadPool.h"
+
+#include <limits>
+
+#include "mlir/IR/Diagnostics.h"
+#include "mlir/IR/Verifier.h"
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Transforms/Passes.h"
+
+using namespace mlir;
+
+namespace npuc::pipeline {
+namespace {
+
+constexpr std::string_view precisions[] = {"fp16", "bf16"};
+constexpr std::string_view levels[] = {"nn", "linalg", "tiled", "npu", "graph", "isa"};
+
+template <typename T>
+std::optional<T> find(std::span<const std::string_view> names, std::string_view name) {
+  for (size_t i = 0; i < names.size(); ++i)
+    if (names[i] == name)
+      return static_cast<T>(i);
+  return std::nullopt;
+}
+
+std::string whereOf(Location location) {
+  std::string name;
+  location->walk([&](Location part) {
+    auto named = dyn_cast<NameLoc>(part);
+    if (!named)
+      return WalkResult::advance();
+    name = named.getName().str();
+    return WalkResult::interrupt();
+  });
+  return name;
+}
+
+/// What the model itself declares of an input or output whose integers were narrowed, and which values fit.
+void describeHost(func::FuncOp function, unsigned argument, artifact::Buffer &buffer) {
+  if (function.getArgAttr(argument, lower::narrowedAttr))
+    buffer.set_host_type("i64");
+  auto range = function.getArgAttrOfType<DenseI64ArrayAttr>(argument, "nn.range");
+  if (!range)
+    return;
+  buffer.set_host_type("i64");
+  buffer.set_has_range(true);
+  // An index that counts from the end is ONNX's; a device's gather counts from the start only.
+  bool isIndex = range[1] != std::numeric_limits<int32_t>::max();
+  buffer.set_least(isIndex ? std::max<int64_t>(range[0], 0) : range[0]);
+  buffer.set_greatest(range[1]);
+}
+
+bool describeWork(const timing::WorkFacts &work, const target::TargetDescription &target,
+                  artifact::Statistics &statistics, Diagnostics &diagnostics) {
+  std::optional<timing::LowerBound> bound = timing::lowerBound(work, target, diagnostics);
+  if (!bound)
+    return false;
+  statistics.set_multiply_add_cycles(bound->multiplyAddCycles);
+  statistics.set_vector_cycles(bound->vectorCycles);
+  statistics.set_dram_cycles(bound->dramCycles);
+  return true;
+}
+
+/// MLIR's errors as ours while it lives.
+class Forward {
+public:
+  Forward(MLIRContext &context, Diagnostics &diagnostics)
+      : handler(&context, [&diagnostics](mlir::Diagnostic &d) {
+          if (d.getSeverity() == DiagnosticSeverity::Error)
+            diagnostics.error(whereOf(d.getLocation()), d.str());
+          return success();
+        }) {}
+
+private:
+  ScopedDiagnosticHandler handler;
+};
+
+} // namespace
+
+std::string_view name(Precision precision) {
+  return precisions[static_cast<size_t>(precision)];
+}
+std::optional<Precision> precisionFromName(std::string_view name) {
+  return find<Precision>(precisions, name);
+}
+std::vector<std::string> precisionNames() {
+  return {std::begin(precisions), std::end(precisions)};
+}
+std::string_view name(Level level) {
+  return levels[static_cast<size_t>(level)];
+}
+std::optional<Level> levelFromName(std::string_view name) {
+  return find<Level>(levels, name);
+}
+std::vector<std::string> levelNames() {
+  return {std::begin(levels), std::end(levels)};
+}
+
+struct Compilation::State {
+  std::string model;
+  Options options;
+  ThreadPool pool;
+  interpret::ConstantReader constants{pool};
+  MLIRContext context{dialects(), MLIRContext::Threading::DISABLED};
+  OwningOpRef<ModuleOp> module;
+  Level level = Level::Nn;
+  target::TargetDescription target;
+  schedule::TileGraph graph;
+  std::optional<schedule::Solution> solution;
+  timing::WorkFacts work;
+
+  explicit State(const Options &options) : options(options), pool(options.threads) {
+    context.loadAllAvailableDialects();
+  }
+
+  func::FuncOp main() { return *module->getOps<func::FuncOp>().begin(); }
+
+  bool toNn(Diagnostics &diagnostics);
+  bool toLinalg(Diagnostics &diagnostics);
+  bool toTiled();
+  bool toNpu();
+  bool toGraph(Diagnostics &diagnostics);
+  bool toIsa(Diagnostics &diagnostics);
+  std::optional<FloatType> floatType(Diagnostics &diagnostics);
+};
+
+bool Compilation::State::toNn(Diagnostics &diagnostics) {
+  importer::ImportOptions import;
+  import.shapes = options.shapes;
+  import.evaluator = interpret::foldingEvaluator(pool);
+  module = importer::importModel(model, import, context, diagnostics);
+  if (!module)
+    return false;
+  PassManager passes(&context);
+  nn::buildRecoverPipeline(passes);
+  return succeeded(passes.run(*module));
+}
+
+/// The type that floats are stored in, which the target's matrix engine multiplies.
+std::optional<FloatType> Compilation::State::floatType(Diagnostics &diagnostics) {
+  bool fp16 = target::matrixType(target, ElementType::F16),
+       bf16 = target::matrixType(target, ElementType::BF16);
+  Builder builder(&context);
+  bool wantsFp16 = options.precision ? *options.precision == Precision::Fp16 : fp16;
+  if (wantsFp16 ? fp16 : bf16)
+    return wantsFp16 ? FloatType(builder.getF16Type()) : FloatType(builder.getBF16Type());
+  if (!fp16 && !bf16)
+    diagnostics.error("target " + target.name(), "cannot multiply floats",
+                      "its matrix engine is for integers only",
+                      "quantize the model; a target with fp16 or bf16 runs it as it is");
+  else
+    diagnostics.error("target " + target.name(), "cannot multiply " + std::string(name(*options.precision)),
+                      "its matrix engine has " + std::string(fp16 ? "fp16" : "bf16"),
+                      "--precision=" + std::string(fp16 ? "fp16" : "bf16"));
+  return std::nullopt;
+}
+
+bool Compilation::State::toLinalg(Diagnostics &diagnostics) {
+  std::optional<target::TargetDescription> description =
+      target::load(options.target, options.targetOptions, diagnostics);
+  if (!description)
+    return false;
+  target = std::move(*description);
+  std::optional<FloatType> type = floatType(diagnostics);
+  if (!type)
+    return false;
+  PassManager passes(&context);
+  passes.addPass(createInlinerPass());
+  passes.addPass(createSymbolDCEPass());
+  if (failed(passes.run(*module)))
+    return false;
+  lower::setFloatType(main(), *type);
+  work = countWork(main());
+  return succeeded(lower::lowerToLinalg(main()));
+}
+
+bool Compilation::State::toTiled() {
+  tile::planTiles(tile::formGroups(main()), target);
+  return succeeded(tile::applyTiles(main()));
+}
+
+bool Compilation::State::toNpu() {
+  codegen::placeTensors(main(), target);
+  return succeeded(codegen::promoteOperands(main(), target)) && succeeded(codegen::bufferize(*module)) &&
+         succeeded(codegen::mapToEngines(main())) && succeeded(mlir::verify(*module));
+}
+
+bool Compilation::State::toGraph(Diagnostics &diagnostics) {
+  FailureOr<schedule::TileGraph> expanded = codegen::expand(main(), target);
+  if (failed(expanded))
+    return false;
+  graph = std::move(*expanded);
+  return schedule::verify(graph, schedule::limitsOf(target), diagnostics);
+}
+
+bool Compilation::State::toIsa(Diagnostics &diagnostics) {
+  timing::Machine machine(target);
+  schedule::Limits limits = schedule::limitsOf(target);
+  schedule::TimingCost cost(machine, graph);
+  solution = schedule::schedule({graph, limits, cost}, diagnostics);
+  return solution && isa::verifyProgram(solution->program, target, diagnostics) &&
+         schedule::verifySchedule(graph, solution->program, solution->commands, limits, diagnostics);
+}
+
+Compilation::Compilation(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Compilation::~Compilation() = default;
+Level Compilation::level() const {
+  return state_->level;
+}
+ModuleOp Compilation::module() const {
+  return *state_->module;
+}
+const schedule::Solution &Compilation::solution() const {
+  return *state_->solution;
+}
+const target::TargetDescription &Compilation::target() const {
+  return state_->target;
+}
+
+std::unique_ptr<Compilation> Compilation::import(const std::string &model, const Options &options,
+                                                 Diagnostics &diagnostics) {
+  auto state = std::make_unique<State>(options);
+  state->model = model;
+  Forward forward(state->context, diagnostics);
+  if (!state->toNn(diagnostics))
+    return nullptr;
+  return std::unique_ptr<Compilation>(new Compilation(std::move(state)));
+}
+
+bool Compilation::lowerTo(Level level, Diagnostics &diagnostics) {
+  Forward forward(state_->context, diagnostics);
+  while (state_->level < level) {
+    Level next = static_cast<Level>(static_cast<int>(state_->level) + 1);
+    bool done = false;
+    switch (next) {
+    case Level::Nn:
+      break;
+    case Level::Linalg:
+      done = state_->toLinalg(diagnostics);
+      break;
+    case Level::Tiled:
+      done = state_->toTiled();
+      break;
+    case Level::Npu:
+      done = state_->toNpu();
+      break;
+    case Level::Graph:
+      done = state_->toGraph(diagnostics);
+      break;
+    case Level::Isa:
+      done = state_->toIsa(diagnostics);
+      break;
+    }
+    if (!done)
+      return false;
+    state_->level = next;
+  }
+  return true;
+}
+
+std::string Compilation::text() const {
+  if (state_->level == Level::Graph)
+    return schedule::print(state_->graph);
+  if (state_->level == Level::Isa)
+    return isa::print(state_->solution->program);
+  std::string text;
+  llvm::raw_string_ostream stream(text);
+  OpPrintingFlags flags;
+  flags.enableDebugInfo(false);
+  state_->module->print(stream, flags);
+  return text;
+}
+
+std::optional<std::vector<std::byte>> Compilation::constant(uint32_t buffer, Diagnostics &diagnostics) const {
+  // The program's first buffers are the function's arguments.
+  func::FuncOp function = state_->main();
+  auto value = function.getArgAttrOfType<TypedAttr>(buffer, lower::valueAttr);
+  interpret::HostTensor tensor =
+      state_->constants.read(value, state_->solution->program.buffers[buffer].name, diagnostics);
+  if (!tensor)
+    return std::nullopt;
+  std::vector<std::byte> bytes(tensor.raw(), tensor.raw() + tensor.bytes());
+  return bytes;
+}
+
+bool Compilation::write(const std::string &path, bool withConstants, Diagnostics &diagnostics) const {
+  const isa::Program &program = state_->solution->program;
+  std::optional<artifact::Writer> writer = artifact::Writer::toFile(path, diagnostics);
+  if (!writer)
+    return false;
+  artifact::Manifest manifest;
+  manifest.set_model(state_->model.substr(state_->model.find_last_of('/') + 1));
+  *manifest.mutable_target() = state_->target;
+  manifest.set_without_constants(!withConstants);
+  artifact::EntryPoint &entry = *manifest.add_entry_points();
+  entry.set_name(program.name);
+  std::string streams = isa::encodeStreams(program);
+  std::optional<uint32_t> section =
+      writer->add(artifact::STREAMS, program.name, std::as_bytes(std::span(streams)), diagnostics);
+  if (!section)
+    return false;
+  entry.set_streams(*section);
+  func::FuncOp function = state_->main();
+  for (uint32_t i = 0; i < program.buffers.size(); ++i) {
+    entry.add_buffers(i);
+    artifact::Buffer &buffer = *manifest.add_buffers();
+    buffer = artifact::fromProgram(program.buffers[i]);
+    if (i < function.getNumArguments())
+      describeHost(function, i, buffer);
+    if (program.buffers[i].role != isa::Role::Constant || !withConstants)
+      continue;
+    std::optional<std::vector<std::byte>> bytes = constant(i, diagnostics);
+    if (!bytes)
+      return false;
+    std::optional<uint32_t> at = writer->add(artifact::CONSTANTS, buffer.name(), *bytes, diagnostics);
+    if (!at)
+      return false;
+    buffer.set_section(*at);
+  }
+  if (!describeWork(state_->work, state_->target, *entry.mutable_statistics(), diagnostics))
+    return false;
+  entry.mutable_statistics()->set_predicted_cycles(state_->solution->cycles);
+  return writer->finish(std::move(manifest), diagnostics);
+}
+
+} // namespace npuc::pipeline

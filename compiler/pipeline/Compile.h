@@ -1,0 +1,76 @@
+// The compiler library's front door: from an ONNX model to an artifact, through levels that can each be
+// printed.
+#pragma once
+
+#include "backends/npu/schedule/Scheduler.h"
+#include "backends/npu/target/target.pb.h"
+#include "support/Diagnostic.h"
+
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/IR/MLIRContext.h"
+#include "mlir/IR/OwningOpRef.h"
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace npuc::pipeline {
+
+/// How the floats of a model are stored and multiplied. Sums are fp32.
+enum class Precision : uint8_t { Fp16, Bf16 };
+std::string_view name(Precision precision);
+std::optional<Precision> precisionFromName(std::string_view name);
+std::vector<std::string> precisionNames();
+
+/// The levels of docs/architecture.md, in order.
+enum class Level : uint8_t { Nn, Linalg, Tiled, Npu, Graph, Isa };
+std::string_view name(Level level);
+std::optional<Level> levelFromName(std::string_view name);
+std::vector<std::string> levelNames();
+
+struct Options {
+  /// A built-in target's name or a description's file; not needed for Level::Nn.
+  std::string target;
+  std::vector<std::string> targetOptions; ///< "path=value": see target::load.
+  /// Sizes of what the model leaves symbolic: see importer::ImportOptions.
+  std::map<std::string, std::vector<int64_t>> shapes;
+  /// Nothing: the fastest 16-bit float of the target's matrix engine.
+  std::optional<Precision> precision;
+  unsigned threads = 2;
+};
+
+/// One model on its way. Steps run as far as a question needs and no further.
+class Compilation {
+public:
+  /// Imports the model and recovers its meaning: Level::Nn. Nothing, and every error, if it cannot.
+  static std::unique_ptr<Compilation> import(const std::string &model, const Options &options,
+                                             Diagnostics &diagnostics);
+  ~Compilation();
+
+  /// Lowers to `level`; false, and errors, if that cannot be done.
+  bool lowerTo(Level level, Diagnostics &diagnostics);
+  Level level() const;
+  /// The text of the level reached.
+  std::string text() const;
+
+  /// Level::Nn: the module.
+  mlir::ModuleOp module() const;
+  /// From Level::Isa on: the program with its predicted timeline, and its target.
+  const schedule::Solution &solution() const;
+  const target::TargetDescription &target() const;
+
+  /// The bytes of a constant of the program (index in isa::Program::buffers), as the device wants them.
+  std::optional<std::vector<std::byte>> constant(uint32_t buffer, Diagnostics &diagnostics) const;
+
+  /// Writes the artifact, which is at Level::Isa; constants are read, converted and written one at a time.
+  bool write(const std::string &path, bool withConstants, Diagnostics &diagnostics) const;
+
+private:
+  struct State;
+  explicit Compilation(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+} // namespace npuc::pipeline
