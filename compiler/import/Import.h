@@ -29,7 +29,7 @@ struct ImportOptions {
   Evaluator evaluator;
   /// Inputs by name that are constants of the module instead of arguments of `main`: for models that take as
   /// inputs what shapes depend on.
-  std::map<std::string, mlir::DenseElementsAttr> constantInputs;
+  std::map<std::string, mlir::DenseElementsAttr> constantInputs = {};
 };
 
 /// The module of the ONNX model in the file `path` (opset 11 to 26 of ai.onnx; other domains as in docs): one
