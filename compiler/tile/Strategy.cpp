@@ -181,9 +181,9 @@ void planContraction(LinalgOp op, const Machine &machine, int64_t budget) {
 
 void npuc::tile::planTiles(ArrayRef<Group> groups, const target::TargetDescription &target) {
   Machine machine(target);
-  // A quarter of the scratchpad for one block leaves room for the next one's operands and for tensors that
-  // stay.
-  int64_t budget = machine.scratchpadBytes / 4;
+  // Half of the scratchpad for one block, which counts the next one's operands; the rest is for tensors that stay. A
+  // contraction's second operand takes at most a quarter, two blocks of an eighth, so that rows need not shrink for it.
+  int64_t budget = machine.scratchpadBytes / 2;
   int64_t number = 0;
   for (const Group &group : groups) {
     Builder builder(group.root().getContext());
