@@ -12,12 +12,13 @@ uint64_t memberKey(uint32_t group, uint32_t core) {
 }
 
 // Accesses to buffers that nothing writes (constants, inputs) conflict with nothing.
-std::vector<bool> writtenBuffers(const TileGraph &graph, GraphAccesses &accesses) {
+std::vector<bool> writtenBuffers(const TileGraph &graph, const GraphAccesses &accesses) {
   std::vector<bool> written(graph.buffers.size());
   for (uint32_t i = 0; i < graph.operations.size(); ++i)
-    for (const BufferAccess &access : accesses.of(i))
-      if (access.write)
-        written[access.buffer] = true;
+    accesses.visit(i, [&](uint32_t buffer, const isa::View &, bool write) {
+      if (write)
+        written[buffer] = true;
+    });
   return written;
 }
 
@@ -38,42 +39,31 @@ uint32_t GraphAccesses::member(uint32_t group, uint32_t core) const {
 
 std::span<const BufferAccess> GraphAccesses::of(uint32_t operation) {
   accesses_.clear();
-  const isa::Command &command = graph_.operations[operation];
-  const auto operands = graph_.operandsOf(command);
-  for (unsigned i = 0; i < operands.size(); ++i) {
-    const isa::Access access = isa::access(graph_, command, i);
-    if (!access.reads && !access.writes)
-      continue;
-    BufferAccess result{operands[i].buffer, footprint(operands[i], graph_.registers), access.writes};
-    if (!access.writes || command.multicastCount == 0) {
-      accesses_.push_back(result);
-      continue;
-    }
-    const uint32_t group = graph_.buffers[operands[i].buffer].group;
-    for (uint16_t core : graph_.multicastOf(command)) {
-      result.buffer = member(group, core);
-      accesses_.push_back(result);
-    }
-  }
+  visit(operation, [&](uint32_t buffer, const isa::View &view, bool write) {
+    accesses_.push_back({buffer, footprint(view, graph_.registers), write});
+  });
   return accesses_;
 }
 
 Dependences::Dependences(const TileGraph &graph) {
-  GraphAccesses accesses(graph);
+  const GraphAccesses accesses(graph);
   const std::vector<bool> written = writtenBuffers(graph, accesses);
   std::vector<LiveAccesses> live(graph.buffers.size());
   std::vector<uint32_t> found;
+  std::vector<BufferAccess> list;
   first_.reserve(graph.operations.size() + 1);
   for (uint32_t i = 0; i < graph.operations.size(); ++i) {
     found.clear();
-    const auto list = accesses.of(i);
+    list.clear();
+    accesses.visit(i, [&](uint32_t buffer, const isa::View &view, bool write) {
+      if (written[buffer])
+        list.push_back({buffer, footprint(view, graph.registers), write});
+    });
     for (const BufferAccess &access : list)
-      if (written[access.buffer])
-        live[access.buffer].visitConflicts(access.bytes, access.write,
-                                           [&](uint32_t other) { found.push_back(other); });
+      live[access.buffer].visitConflicts(access.bytes, access.write,
+                                         [&](uint32_t other) { found.push_back(other); });
     for (const BufferAccess &access : list)
-      if (written[access.buffer])
-        live[access.buffer].add({access.bytes, i}, access.write);
+      live[access.buffer].add({access.bytes, i}, access.write);
     std::sort(found.begin(), found.end());
     found.erase(std::unique(found.begin(), found.end()), found.end());
     edges_.insert(edges_.end(), found.begin(), found.end());

@@ -19,6 +19,20 @@ public:
   explicit GraphAccesses(const TileGraph &graph);
   /// Valid until the next call.
   std::span<const BufferAccess> of(uint32_t operation);
+  /// Calls visit(buffer, view, write) for each of them: what `of` says without the cost of footprints.
+  template <typename Visit>
+  void visit(uint32_t operation, Visit visit) const {
+    const isa::Command &command = graph_.operations[operation];
+    const auto operands = graph_.operandsOf(command);
+    for (unsigned i = 0; i < operands.size(); ++i) {
+      const isa::Access access = isa::access(graph_, command, i);
+      if (access.writes && command.multicastCount > 0)
+        for (uint16_t core : graph_.multicastOf(command))
+          visit(member(graph_.buffers[operands[i].buffer].group, core), operands[i], true);
+      else if (access.reads || access.writes)
+        visit(operands[i].buffer, operands[i], access.writes);
+    }
+  }
   /// The group's buffer on `core`, isa::none if it has none there.
   uint32_t member(uint32_t group, uint32_t core) const;
 

@@ -93,12 +93,13 @@ void Plan::orderSequence(const Dependences &dependences) {
 void Plan::findLives() {
   const TileGraph &graph = problem.graph;
   lives.resize(graph.buffers.size());
-  GraphAccesses accesses(graph);
+  const GraphAccesses accesses(graph);
   for (uint32_t i = 0; i < graph.operations.size(); ++i) {
     const size_t begin = buffers.items.size();
-    for (const BufferAccess &access : accesses.of(i))
-      if (graph.buffers[access.buffer].space != isa::Space::Dram)
-        buffers.items.push_back(access.buffer);
+    accesses.visit(i, [&](uint32_t buffer, const isa::View &, bool) {
+      if (graph.buffers[buffer].space != isa::Space::Dram)
+        buffers.items.push_back(buffer);
+    });
     std::sort(buffers.items.begin() + begin, buffers.items.end());
     buffers.items.erase(std::unique(buffers.items.begin() + begin, buffers.items.end()), buffers.items.end());
     buffers.close();

@@ -164,24 +164,24 @@ private:
     }
     PackingProblem problem;
     std::vector<uint32_t> itemOf(graph_.buffers.size(), isa::none), buffers;
-    GraphAccesses accesses(graph_);
+    const GraphAccesses accesses(graph_);
     for (uint32_t i : solution_.order)
-      for (const BufferAccess &access : accesses.of(i)) {
-        const VirtualBuffer &b = graph_.buffers[access.buffer];
+      accesses.visit(i, [&](uint32_t buffer, const isa::View &, bool) {
+        const VirtualBuffer &b = graph_.buffers[buffer];
         if (!isWorkspace(b))
-          continue;
+          return;
         const Slot &slot = solution_.timeline[i];
-        if (itemOf[access.buffer] == isa::none) {
-          itemOf[access.buffer] = static_cast<uint32_t>(problem.items.size());
-          buffers.push_back(access.buffer);
+        if (itemOf[buffer] == isa::none) {
+          itemOf[buffer] = static_cast<uint32_t>(problem.items.size());
+          buffers.push_back(buffer);
           const int64_t alignment =
               std::max({b.alignment, graph_.dram[b.dram].alignment, limits_.dram.alignment});
           problem.items.push_back({b.bytes, alignment, {{0, slot.start, slot.finish}}});
         }
-        PackingProblem::Life &life = problem.items[itemOf[access.buffer]].lives.front();
+        PackingProblem::Life &life = problem.items[itemOf[buffer]].lives.front();
         life.begin = std::min(life.begin, slot.start);
         life.end = std::max({life.end, slot.finish, slot.start + 1});
-      }
+      });
     if (buffers.empty())
       return;
     const PackingSolution packed = pack(problem);
