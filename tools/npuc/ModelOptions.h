@@ -1,0 +1,31 @@
+// Options of every subcommand that takes a model.
+#pragma once
+
+#include "compiler/pipeline/Compile.h"
+#include "support/Npz.h"
+
+#include <CLI/CLI.hpp>
+
+#include <string>
+#include <vector>
+
+namespace npuc::tool {
+
+struct ModelOptions {
+  std::string model;
+  pipeline::Options compile;
+
+  /// MODEL, --shape, --threads.
+  void add(CLI::App &app);
+  /// --target, --target-option, --precision: for what compiles.
+  void addTarget(CLI::App &app);
+
+  /// Completes `compile`: shapes from --shape, then from `inputs` for the inputs that --shape leaves.
+  bool finish(const std::vector<NamedArray> &inputs, Diagnostics &diagnostics);
+
+private:
+  std::string precision;
+  std::vector<std::string> shapes;
+};
+
+} // namespace npuc::tool
