@@ -27,12 +27,14 @@ scf::SCFTileAndFuseOptions::ControlFnTy sameGroup(Attribute group) {
   };
 }
 
-/// Tiles `op` by `sizes` (0: not), fuses its group, replaces its uses, and returns the tiled operation.
+/// Tiles `op` by `sizes` (0: not), fuses what `fusion` says, replaces its uses, and returns the tiled
+/// operation.
 FailureOr<TilingInterface> tileAndFuse(RewriterBase &rewriter, TilingInterface op, ArrayRef<int64_t> sizes,
-                                       scf::SCFTilingOptions::LoopType loops) {
+                                       scf::SCFTilingOptions::LoopType loops,
+                                       scf::SCFTileAndFuseOptions::ControlFnTy fusion) {
   scf::SCFTileAndFuseOptions options;
   options.tilingOptions.setTileSizes(getAsIndexOpFoldResult(op.getContext(), sizes)).setLoopType(loops);
-  options.setFusionControlFn(sameGroup(op->getAttr(groupAttr)));
+  options.setFusionControlFn(std::move(fusion));
   if (loops == scf::SCFTilingOptions::LoopType::ForallOp) {
     SmallVector<Attribute> mapping;
     for (int64_t size : sizes)
@@ -50,6 +52,19 @@ FailureOr<TilingInterface> tileAndFuse(RewriterBase &rewriter, TilingInterface o
   auto tiled = cast<TilingInterface>(result->tiledAndFusedOps.front());
   rewriter.eraseOp(op);
   return tiled;
+}
+
+/// Each block of a result sets its own start.
+std::optional<scf::SCFTileAndFuseOptions::ControlFnResult> onlyFills(tensor::ExtractSliceOp,
+                                                                     OpResult producer, bool) {
+  if (!isa<linalg::FillOp>(producer.getOwner()))
+    return std::nullopt;
+  return scf::SCFTileAndFuseOptions::ControlFnResult{};
+}
+
+/// What a sum starts from is set once, before the loops over its blocks.
+std::optional<scf::SCFTileAndFuseOptions::ControlFnResult> nothing(tensor::ExtractSliceOp, OpResult, bool) {
+  return std::nullopt;
 }
 
 bool cutsAny(ArrayRef<int64_t> sizes) {
@@ -100,10 +115,11 @@ LogicalResult npuc::tile::applyTiles(func::FuncOp function) {
     SmallVector<int64_t> blocks(root->getAttrOfType<DenseI64ArrayAttr>(blocksAttr).asArrayRef());
     if (!cutsAny(cores))
       return root->emitError("reduces everything to one value; it has no loop that runs over cores");
+    auto group = sameGroup(root->getAttr(groupAttr));
     FailureOr<TilingInterface> tiled =
-        tileAndFuse(rewriter, cast<TilingInterface>(root.getOperation()), cores, LoopType::ForallOp);
+        tileAndFuse(rewriter, cast<TilingInterface>(root.getOperation()), cores, LoopType::ForallOp, group);
     if (succeeded(tiled) && cutsAny(blocks))
-      tiled = tileAndFuse(rewriter, *tiled, blocks, LoopType::ForOp);
+      tiled = tileAndFuse(rewriter, *tiled, blocks, LoopType::ForOp, group);
     if (failed(tiled))
       return failure();
     (*tiled)->removeAttr(coresAttr);
@@ -119,7 +135,6 @@ LogicalResult npuc::tile::applyTiles(func::FuncOp function) {
   for (TilingInterface op : contractions) {
     SmallVector<int64_t> blocks(op->getAttrOfType<DenseI64ArrayAttr>(contractionBlocksAttr).asArrayRef());
     op->removeAttr(contractionBlocksAttr);
-    op->removeAttr(groupAttr); // Its producers stay as they are.
     // First the loops of the result, with the fill inside, then the reduction loops around the accumulation
     // alone.
     SmallVector<int64_t> outer = blocks, inner = blocks;
@@ -127,9 +142,9 @@ LogicalResult npuc::tile::applyTiles(func::FuncOp function) {
       (kind == utils::IteratorType::parallel ? inner : outer)[loop] = 0;
     FailureOr<TilingInterface> tiled = op;
     if (cutsAny(outer))
-      tiled = tileAndFuse(rewriter, *tiled, outer, LoopType::ForOp);
+      tiled = tileAndFuse(rewriter, *tiled, outer, LoopType::ForOp, onlyFills);
     if (succeeded(tiled) && cutsAny(inner))
-      tiled = tileAndFuse(rewriter, *tiled, inner, LoopType::ForOp);
+      tiled = tileAndFuse(rewriter, *tiled, inner, LoopType::ForOp, nothing);
     if (failed(tiled))
       return failure();
   }
