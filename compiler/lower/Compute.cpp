@@ -2,7 +2,6 @@
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
-#include "llvm/ADT/TypeSwitch.h"
 
 #include <limits>
 #include <numeric>
@@ -101,21 +100,23 @@ int64_t product(ArrayRef<int64_t> shape, ArrayRef<int64_t> axes) {
   return n;
 }
 
-Lowered reduce(nn::ReduceOp op, LinalgBuilder &b, std::string &why) {
+bool isReducible(nn::ReduceOp op) {
+  using K = nn::ReduceKind;
+  K kind = op.getKind();
+  return isa<FloatType>(typeOf(op.getResult()).getElementType()) &&
+         (kind == K::Sum || kind == K::Mean || kind == K::Max || kind == K::Min);
+}
+
+bool keepsDimension(nn::ReduceOp op) {
+  return !staying(shapeOf(op.getInput()), op.getAxes()).empty();
+}
+
+Value reduce(nn::ReduceOp op, LinalgBuilder &b) {
   using K = nn::ReduceKind;
   RankedTensorType result = typeOf(op.getResult());
   ArrayRef<int64_t> shape = shapeOf(op.getInput());
   K kind = op.getKind();
-  if (!isa<FloatType>(result.getElementType()) ||
-      (kind != K::Sum && kind != K::Mean && kind != K::Max && kind != K::Min)) {
-    why = "only sums, means, maxima and minima of floats have a vector program";
-    return failure();
-  }
   SmallVector<unsigned> kept = staying(shape, op.getAxes());
-  if (kept.empty()) {
-    why = "a reduction to one value has no loop that runs over cores";
-    return failure();
-  }
   LinalgBuilder::Kind how = kind == K::Max   ? LinalgBuilder::Kind::Max
                             : kind == K::Min ? LinalgBuilder::Kind::Min
                                              : LinalgBuilder::Kind::Sum;
@@ -285,25 +286,28 @@ Value attention(nn::AttentionOp op, LinalgBuilder &b) {
   return b.reshape(output, result.getShape());
 }
 
+Value layerNorm(nn::LayerNormOp o, LinalgBuilder &b) {
+  return norm(b, o.getInput(), o.getScale(), o.getBias(), o.getAxis(), o.getEpsilon().convertToFloat(), true,
+              typeOf(o.getResult()));
+}
+
+Value rmsNorm(nn::RmsNormOp o, LinalgBuilder &b) {
+  return norm(b, o.getInput(), o.getScale(), {}, o.getAxis(), o.getEpsilon().convertToFloat(), false,
+              typeOf(o.getResult()));
+}
+
 } // namespace
 
-Lowered npuc::lower::lowerCompute(Operation *op, LinalgBuilder &b, std::string &why) {
-  return llvm::TypeSwitch<Operation *, Lowered>(op)
-      .Case([&](nn::LinearOp o) { return linear(o, b); })
-      .Case([&](nn::MatmulOp o) { return matmul(o, b); })
-      .Case([&](nn::AttentionOp o) { return attention(o, b); })
-      .Case([&](nn::SoftmaxOp o) { return softmax(o, b); })
-      .Case([&](nn::LayerNormOp o) {
-        return norm(b, o.getInput(), o.getScale(), o.getBias(), o.getAxis(), o.getEpsilon().convertToFloat(),
-                    true, typeOf(o.getResult()));
-      })
-      .Case([&](nn::RmsNormOp o) {
-        return norm(b, o.getInput(), o.getScale(), {}, o.getAxis(), o.getEpsilon().convertToFloat(), false,
-                    typeOf(o.getResult()));
-      })
-      .Case([&](nn::ReduceOp o) { return reduce(o, b, why); })
-      .Default([&](Operation *) -> Lowered {
-        why = "it has no lowering";
-        return failure();
-      });
+std::vector<Handler> npuc::lower::computeHandlers() {
+  return {
+      handler<nn::LinearOp>(linear),
+      handler<nn::MatmulOp>(matmul),
+      handler<nn::AttentionOp>(attention),
+      handler<nn::SoftmaxOp>(softmax),
+      handler<nn::LayerNormOp>(layerNorm),
+      handler<nn::RmsNormOp>(rmsNorm),
+      handler<nn::ReduceOp>(reduce)
+          .where<nn::ReduceOp>("it sums, averages or finds the greatest or least of floats", isReducible)
+          .where<nn::ReduceOp>("a dimension stays, which is cut into the cores' parts", keepsDimension),
+  };
 }

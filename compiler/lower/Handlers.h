@@ -1,21 +1,54 @@
-// The handlers of the families of nn operations. Each returns the lowered result, or nothing with `why` set.
+// How each kind of nn operation is lowered: one table, which is also what is known of what compiles.
 #pragma once
 
 #include "compiler/lower/LinalgBuilder.h"
 #include "dialects/nn/IR/NN.h"
 
+#include <functional>
+#include <vector>
+
 namespace npuc::lower {
 
-using Lowered = mlir::FailureOr<mlir::Value>;
+/// What must hold of an operation for its handler to take it. The sentence completes "only where …"; it is
+/// the check, the error and the documentation.
+struct Condition {
+  llvm::StringRef sentence;
+  std::function<bool(mlir::Operation *)> holds;
+};
 
-/// Every operation whose result has one formula per element.
-bool isPointwise(mlir::Operation *op);
-Lowered lowerPointwise(mlir::Operation *op, LinalgBuilder &b, std::string &why);
+/// Lowers one kind of operation. `lower` returns what replaces the operation's result, and never fails where
+/// the conditions hold.
+struct Handler {
+  llvm::StringRef operation; ///< "nn.gather"
+  std::function<mlir::Value(mlir::Operation *, LinalgBuilder &)> lower;
+  std::vector<Condition> conditions = {};
 
-/// Contractions, reductions, softmax, norms, attention, rope.
-Lowered lowerCompute(mlir::Operation *op, LinalgBuilder &b, std::string &why);
+  /// Adds a condition on the operation, which is an OpTy.
+  template <typename OpTy>
+  Handler &&where(llvm::StringRef sentence, bool (*holds)(OpTy)) && {
+    conditions.push_back({sentence, [holds](mlir::Operation *op) { return holds(mlir::cast<OpTy>(op)); }});
+    return std::move(*this);
+  }
+};
 
-/// Reshapes, transposes, slices, concatenations, gathers.
-Lowered lowerMovement(mlir::Operation *op, LinalgBuilder &b, std::string &why);
+template <typename OpTy>
+Handler handler(mlir::Value (*lower)(OpTy, LinalgBuilder &)) {
+  return {OpTy::getOperationName(),
+          [lower](mlir::Operation *op, LinalgBuilder &b) { return lower(mlir::cast<OpTy>(op), b); }};
+}
+
+/// Every handler, by the operation's name.
+const std::vector<Handler> &handlers();
+/// Null if the operation has none.
+const Handler *findHandler(llvm::StringRef operation);
+
+// Families.
+
+/// Operations whose result has one formula per element.
+std::vector<Handler> pointwiseHandlers();
+/// Contractions, reductions, softmax, norms, attention.
+std::vector<Handler> computeHandlers();
+/// Reshapes, transposes, slices, gathers.
+std::vector<Handler> movementHandlers();
 
 } // namespace npuc::lower

@@ -122,13 +122,11 @@ private:
   LogicalResult lower(Operation *op) {
     if (op->use_empty())
       return op->erase(), success();
+    if (std::string why = obstacle(op); !why.empty())
+      return mlir::emitError(op->getLoc()) << why;
     builder.setInsertionPoint(op);
     LinalgBuilder b(builder, op->getLoc());
-    std::string why;
-    Lowered result = isPointwise(op) ? lowerPointwise(op, b, why) : lowerMovement(op, b, why);
-    if (failed(result))
-      return mlir::emitError(op->getLoc()) << op->getName() << " cannot be compiled: " << why;
-    op->getResult(0).replaceAllUsesWith(*result);
+    op->getResult(0).replaceAllUsesWith(findHandler(op->getName().getStringRef())->lower(op, b));
     op->erase();
     return success();
   }

@@ -3,6 +3,8 @@
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 
+#include <string>
+
 namespace npuc::lower {
 
 /// Names of attributes of the lowered function's arguments: the buffer's name, its role ("input", "output",
@@ -15,6 +17,9 @@ inline constexpr llvm::StringLiteral narrowedAttr = "nn.narrowed";
 /// results keep their types and are converted at the border; finite constants beyond the range of `type`
 /// become its greatest finite values, so that a mask's lowest number stays finite.
 void setFloatType(mlir::func::FuncOp function, mlir::FloatType type);
+
+/// Why the nn operation cannot be lowered, in one sentence that names its kind; empty if it can.
+std::string obstacle(mlir::Operation *op);
 
 /// Rewrites every nn operation of `function` as linalg on tensors. Floats are stored in their tensors' types
 /// and computed in f32. Constants and results become arguments: see the attributes above. Errors name every

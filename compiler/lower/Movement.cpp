@@ -2,7 +2,6 @@
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
-#include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
 using namespace npuc;
@@ -18,24 +17,23 @@ SmallVector<OpFoldResult> indices(LinalgBuilder &b, ArrayRef<int64_t> values) {
   return getAsIndexOpFoldResult(b.b.getContext(), values);
 }
 
-Lowered slice(nn::SliceOp op, LinalgBuilder &b, std::string &why) {
-  if (llvm::any_of(op.getSteps(), [](int64_t step) { return step < 1; })) {
-    why = "a slice with a negative step has no view";
-    return failure();
-  }
+Value reshape(nn::ReshapeOp op, LinalgBuilder &b) {
+  return b.reshape(op.getInput(), typeOf(op.getResult()).getShape());
+}
+
+Value transpose(nn::TransposeOp op, LinalgBuilder &b) {
+  return b.transpose(op.getInput(), op.getPermutation());
+}
+
+Value slice(nn::SliceOp op, LinalgBuilder &b) {
   return tensor::ExtractSliceOp::create(b.b, b.loc, typeOf(op.getResult()), op.getInput(),
                                         indices(b, op.getStarts()), indices(b, op.getSizes()),
-                                        indices(b, op.getSteps()))
-      .getResult();
+                                        indices(b, op.getSteps()));
 }
 
 /// Rows of a table by index; a table is gathered along its first dimension.
-Lowered gather(nn::GatherOp op, LinalgBuilder &b, std::string &why) {
+Value gather(nn::GatherOp op, LinalgBuilder &b) {
   Value table = op.getTable(), picks = op.getIndices();
-  if (op.getAxis() != 0 || !typeOf(picks).getElementType().isInteger(32)) {
-    why = "only rows, along axis 0 and by 32-bit indices, are gathered";
-    return failure();
-  }
   RankedTensorType result = typeOf(op.getResult());
   unsigned rank = result.getRank(), lead = typeOf(picks).getRank();
   SmallVector<unsigned> leading = llvm::to_vector(llvm::seq<unsigned>(0, lead));
@@ -61,12 +59,19 @@ Value broadcast(nn::BroadcastOp op, LinalgBuilder &b) {
 
 } // namespace
 
-Lowered npuc::lower::lowerMovement(Operation *op, LinalgBuilder &b, std::string &why) {
-  return llvm::TypeSwitch<Operation *, Lowered>(op)
-      .Case([&](nn::ReshapeOp o) { return b.reshape(o.getInput(), typeOf(o.getResult()).getShape()); })
-      .Case([&](nn::TransposeOp o) { return b.transpose(o.getInput(), o.getPermutation()); })
-      .Case([&](nn::SliceOp o) { return slice(o, b, why); })
-      .Case([&](nn::GatherOp o) { return gather(o, b, why); })
-      .Case([&](nn::BroadcastOp o) { return broadcast(o, b); })
-      .Default([&](Operation *) -> Lowered { return lowerCompute(op, b, why); });
+std::vector<Handler> npuc::lower::movementHandlers() {
+  return {
+      handler<nn::ReshapeOp>(reshape),
+      handler<nn::TransposeOp>(transpose),
+      handler<nn::SliceOp>(slice).where<nn::SliceOp>(
+          "its steps are positive",
+          [](nn::SliceOp o) { return llvm::all_of(o.getSteps(), [](int64_t step) { return step > 0; }); }),
+      handler<nn::GatherOp>(gather)
+          .where<nn::GatherOp>("it gathers rows: its axis is 0",
+                               [](nn::GatherOp o) { return o.getAxis() == 0; })
+          .where<nn::GatherOp>(
+              "its indices have 32 bits",
+              [](nn::GatherOp o) { return typeOf(o.getIndices()).getElementType().isInteger(32); }),
+      handler<nn::BroadcastOp>(broadcast),
+  };
 }

@@ -3,7 +3,6 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/IR/Matchers.h"
-#include "llvm/ADT/TypeSwitch.h"
 
 #include <cmath>
 #include <numbers>
@@ -76,7 +75,13 @@ Value gelu(const Formula &f, Value x, bool tanh) {
   return f.mul(half, f.add(f.number(1), inner));
 }
 
-/// x to a power that is the same for all elements; nothing if no short formula is exact for negative x too.
+/// Whether a short formula for a power is exact for negative x too.
+bool isPower(std::optional<double> exponent) {
+  constexpr double known[] = {-1, -0.5, 0.5, 1, 2, 3};
+  return exponent && llvm::is_contained(known, *exponent);
+}
+
+/// x to a power that is the same for all elements.
 Value power(const Formula &f, Value x, double exponent) {
   if (exponent == 2)
     return f.mul(x, x);
@@ -88,9 +93,7 @@ Value power(const Formula &f, Value x, double exponent) {
     return f.call<math::RsqrtOp>(x);
   if (exponent == -1)
     return f.div(f.number(1), x);
-  if (exponent == 1)
-    return x;
-  return {};
+  return x;
 }
 
 /// A conversion as nn.cast states it, from what the body holds (floats in f32) to the result's type.
@@ -132,101 +135,109 @@ std::optional<double> splat(Value value) {
   return elements.getSplatValue<APInt>().getSExtValue();
 }
 
-/// The operation on scalars; null if there is none.
-Value compute(Operation *op, const Formula &f, Scalars s) {
-  return llvm::TypeSwitch<Operation *, Value>(op)
-      .Case([&](nn::AddOp) { return f.add(s[0], s[1]); })
-      .Case([&](nn::SubOp) { return f.sub(s[0], s[1]); })
-      .Case([&](nn::MulOp) { return f.mul(s[0], s[1]); })
-      .Case([&](nn::DivOp) { return isa<FloatType>(s[0].getType()) ? f.div(s[0], s[1]) : Value(); })
-      .Case([&](nn::MaxOp) { return f.max(s[0], s[1]); })
-      .Case([&](nn::MinOp) { return f.min(s[0], s[1]); })
-      .Case([&](nn::PowOp p) {
-        std::optional<double> exponent = splat(p.getRhs());
-        return exponent && isa<FloatType>(s[0].getType()) ? power(f, s[0], *exponent) : Value();
-      })
-      .Case([&](nn::AndOp) { return arith::AndIOp::create(f.b, f.loc, s[0], s[1]).getResult(); })
-      .Case([&](nn::OrOp) { return arith::OrIOp::create(f.b, f.loc, s[0], s[1]).getResult(); })
-      .Case([&](nn::XorOp) { return arith::XOrIOp::create(f.b, f.loc, s[0], s[1]).getResult(); })
-      .Case([&](nn::CompareOp c) { return f.compare(c.getPredicate(), s[0], s[1]); })
-      .Case([&](nn::SelectOp) { return f.select(s[0], s[1], s[2]); })
-      .Case([&](nn::NegOp) { return f.negate(s[0]); })
-      .Case([&](nn::AbsOp) {
-        return isa<FloatType>(s[0].getType()) ? f.call<math::AbsFOp>(s[0]) : f.call<math::AbsIOp>(s[0]);
-      })
-      .Case([&](nn::ReluOp) { return f.max(s[0], f.number(0, s[0].getType())); })
-      .Case([&](nn::NotOp) {
-        return arith::XOrIOp::create(f.b, f.loc, s[0],
-                                     f.number(s[0].getType().isInteger(1) ? 1 : -1, s[0].getType()))
-            .getResult();
-      })
-      .Case([&](nn::ExpOp) { return f.exp(s[0]); })
-      .Case([&](nn::LogOp) { return f.call<math::LogOp>(s[0]); })
-      .Case([&](nn::SqrtOp) { return f.call<math::SqrtOp>(s[0]); })
-      .Case([&](nn::RsqrtOp) { return f.call<math::RsqrtOp>(s[0]); })
-      .Case([&](nn::ReciprocalOp) { return f.div(f.number(1), s[0]); })
-      .Case([&](nn::SinOp) { return f.call<math::SinOp>(s[0]); })
-      .Case([&](nn::CosOp) { return f.call<math::CosOp>(s[0]); })
-      .Case([&](nn::TanhOp) { return f.call<math::TanhOp>(s[0]); })
-      .Case([&](nn::ErfOp) { return f.call<math::ErfOp>(s[0]); })
-      .Case([&](nn::SigmoidOp) { return f.sigmoid(s[0]); })
-      .Case([&](nn::SiluOp) { return f.mul(s[0], f.sigmoid(s[0])); })
-      .Case([&](nn::SoftplusOp) {
-        Value tail = f.call<math::LogOp>(f.add(f.number(1), f.exp(f.negate(f.call<math::AbsFOp>(s[0])))));
-        return f.add(f.max(s[0], f.number(0)), tail);
-      })
-      .Case([&](nn::FloorOp) { return f.call<math::FloorOp>(s[0]); })
-      .Case([&](nn::CeilOp) { return f.call<math::CeilOp>(s[0]); })
-      .Case([&](nn::RoundOp) { return f.call<math::RoundEvenOp>(s[0]); })
-      .Case([&](nn::GeluOp g) { return gelu(f, s[0], g.getTanh()); })
-      .Case([&](nn::EluOp e) {
-        Value below = f.mul(f.number(e.getAlpha().convertToFloat()), f.sub(f.exp(s[0]), f.number(1)));
-        return f.select(f.compare(nn::ComparePredicate::Lt, s[0], f.number(0)), below, s[0]);
-      })
-      .Case([&](nn::IsNanOp) { return f.compare(nn::ComparePredicate::Ne, s[0], s[0]); })
-      .Case([&](nn::CastOp c) {
-        return cast(f, s[0], c.getInput().getType().getElementType(),
-                    c.getResult().getType().getElementType());
-      })
-      .Default([](Operation *) { return Value(); });
+using F = const Formula &;
+
+bool hasFloats(Operation *op) {
+  return isa<FloatType>(cast<RankedTensorType>(op->getOperand(0).getType()).getElementType());
+}
+
+/// The handler of an operation with a formula: what its elements are, of its operands' elements.
+template <typename OpTy>
+Handler formula(Value (*compute)(OpTy, F, Scalars)) {
+  return {OpTy::getOperationName(), [compute](Operation *op, LinalgBuilder &b) {
+            auto type = cast<RankedTensorType>(op->getResult(0).getType());
+            // A number that is the same everywhere is part of the body, not an operand.
+            SmallVector<Operand> inputs;
+            SmallVector<int> place;
+            for (Value operand : op->getOperands()) {
+              if (splat(operand)) {
+                place.push_back(-1);
+                continue;
+              }
+              place.push_back(inputs.size());
+              inputs.push_back(b.broadcast(operand, type.getShape()));
+            }
+            return b.map(inputs, type, [&](OpBuilder &inner, Location loc, Scalars scalars) {
+              Formula f{inner, loc};
+              SmallVector<Value> all;
+              for (auto [operand, at] : llvm::zip_equal(op->getOperands(), place)) {
+                Type element = cast<RankedTensorType>(operand.getType()).getElementType();
+                all.push_back(at >= 0
+                                  ? scalars[at]
+                                  : f.number(*splat(operand), isa<FloatType>(element) ? Type() : element));
+              }
+              return compute(cast<OpTy>(op), f, all);
+            });
+          }};
 }
 
 } // namespace
 
-bool npuc::lower::isPointwise(Operation *op) {
-  return op->hasTrait<nn::Pointwise>();
-}
-
-Lowered npuc::lower::lowerPointwise(Operation *op, LinalgBuilder &b, std::string &why) {
-  auto type = cast<RankedTensorType>(op->getResult(0).getType());
-  // A number that is the same everywhere is part of the body, not an operand.
-  SmallVector<Operand> inputs;
-  SmallVector<int> place;
-  for (Value operand : op->getOperands()) {
-    if (splat(operand)) {
-      place.push_back(-1);
-      continue;
-    }
-    place.push_back(inputs.size());
-    inputs.push_back(b.broadcast(operand, type.getShape()));
-  }
-  bool known = true;
-  Value result = b.map(inputs, type, [&](OpBuilder &inner, Location loc, Scalars scalars) {
-    Formula f{inner, loc};
-    SmallVector<Value> all;
-    for (auto [operand, at] : llvm::zip_equal(op->getOperands(), place)) {
-      Type element = cast<RankedTensorType>(operand.getType()).getElementType();
-      all.push_back(at >= 0 ? scalars[at]
-                            : f.number(*splat(operand), isa<FloatType>(element) ? Type() : element));
-    }
-    if (Value value = compute(op, f, all))
-      return value;
-    known = false;
-    return f.number(0, isa<FloatType>(type.getElementType()) ? Type() : type.getElementType());
-  });
-  if (!known) {
-    why = "no formula for it on a vector engine";
-    return failure();
-  }
-  return result;
+std::vector<Handler> npuc::lower::pointwiseHandlers() {
+  return {
+      formula<nn::AddOp>([](nn::AddOp, F f, Scalars s) -> Value { return f.add(s[0], s[1]); }),
+      formula<nn::SubOp>([](nn::SubOp, F f, Scalars s) -> Value { return f.sub(s[0], s[1]); }),
+      formula<nn::MulOp>([](nn::MulOp, F f, Scalars s) -> Value { return f.mul(s[0], s[1]); }),
+      formula<nn::DivOp>([](nn::DivOp, F f, Scalars s) -> Value {
+        return f.div(s[0], s[1]);
+      }).where<nn::DivOp>("its elements are floats", [](nn::DivOp o) { return hasFloats(o); }),
+      formula<nn::MaxOp>([](nn::MaxOp, F f, Scalars s) -> Value { return f.max(s[0], s[1]); }),
+      formula<nn::MinOp>([](nn::MinOp, F f, Scalars s) -> Value { return f.min(s[0], s[1]); }),
+      formula<nn::PowOp>(
+          [](nn::PowOp p, F f, Scalars s) -> Value { return power(f, s[0], *splat(p.getRhs())); })
+          .where<nn::PowOp>(
+              "its elements are floats and its exponent is -1, -0.5, 0.5, 1, 2 or 3 for all of them",
+              [](nn::PowOp o) { return hasFloats(o) && isPower(splat(o.getRhs())); }),
+      formula<nn::AndOp>(
+          [](nn::AndOp, F f, Scalars s) -> Value { return arith::AndIOp::create(f.b, f.loc, s[0], s[1]); }),
+      formula<nn::OrOp>(
+          [](nn::OrOp, F f, Scalars s) -> Value { return arith::OrIOp::create(f.b, f.loc, s[0], s[1]); }),
+      formula<nn::XorOp>(
+          [](nn::XorOp, F f, Scalars s) -> Value { return arith::XOrIOp::create(f.b, f.loc, s[0], s[1]); }),
+      formula<nn::CompareOp>(
+          [](nn::CompareOp c, F f, Scalars s) -> Value { return f.compare(c.getPredicate(), s[0], s[1]); }),
+      formula<nn::SelectOp>([](nn::SelectOp, F f, Scalars s) -> Value { return f.select(s[0], s[1], s[2]); }),
+      formula<nn::NegOp>([](nn::NegOp, F f, Scalars s) -> Value { return f.negate(s[0]); }),
+      formula<nn::AbsOp>([](nn::AbsOp, F f, Scalars s) -> Value {
+        return isa<FloatType>(s[0].getType()) ? f.call<math::AbsFOp>(s[0]) : f.call<math::AbsIOp>(s[0]);
+      }),
+      formula<nn::ReluOp>(
+          [](nn::ReluOp, F f, Scalars s) -> Value { return f.max(s[0], f.number(0, s[0].getType())); }),
+      formula<nn::NotOp>([](nn::NotOp, F f, Scalars s) -> Value {
+        return arith::XOrIOp::create(f.b, f.loc, s[0],
+                                     f.number(s[0].getType().isInteger(1) ? 1 : -1, s[0].getType()));
+      }),
+      formula<nn::ExpOp>([](nn::ExpOp, F f, Scalars s) -> Value { return f.exp(s[0]); }),
+      formula<nn::LogOp>([](nn::LogOp, F f, Scalars s) -> Value { return f.call<math::LogOp>(s[0]); }),
+      formula<nn::SqrtOp>([](nn::SqrtOp, F f, Scalars s) -> Value { return f.call<math::SqrtOp>(s[0]); }),
+      formula<nn::RsqrtOp>([](nn::RsqrtOp, F f, Scalars s) -> Value { return f.call<math::RsqrtOp>(s[0]); }),
+      formula<nn::ReciprocalOp>(
+          [](nn::ReciprocalOp, F f, Scalars s) -> Value { return f.div(f.number(1), s[0]); }),
+      formula<nn::SinOp>([](nn::SinOp, F f, Scalars s) -> Value { return f.call<math::SinOp>(s[0]); }),
+      formula<nn::CosOp>([](nn::CosOp, F f, Scalars s) -> Value { return f.call<math::CosOp>(s[0]); }),
+      formula<nn::TanhOp>([](nn::TanhOp, F f, Scalars s) -> Value { return f.call<math::TanhOp>(s[0]); }),
+      formula<nn::ErfOp>([](nn::ErfOp, F f, Scalars s) -> Value { return f.call<math::ErfOp>(s[0]); }),
+      formula<nn::SigmoidOp>([](nn::SigmoidOp, F f, Scalars s) -> Value { return f.sigmoid(s[0]); }),
+      formula<nn::SiluOp>([](nn::SiluOp, F f, Scalars s) -> Value { return f.mul(s[0], f.sigmoid(s[0])); }),
+      formula<nn::SoftplusOp>([](nn::SoftplusOp, F f, Scalars s) -> Value {
+        Value tail = f.call<math::LogOp>(f.add(f.number(1), f.exp(f.negate(f.call<math::AbsFOp>(s[0])))));
+        return f.add(f.max(s[0], f.number(0)), tail);
+      }),
+      formula<nn::FloorOp>([](nn::FloorOp, F f, Scalars s) -> Value { return f.call<math::FloorOp>(s[0]); }),
+      formula<nn::CeilOp>([](nn::CeilOp, F f, Scalars s) -> Value { return f.call<math::CeilOp>(s[0]); }),
+      formula<nn::RoundOp>(
+          [](nn::RoundOp, F f, Scalars s) -> Value { return f.call<math::RoundEvenOp>(s[0]); }),
+      formula<nn::GeluOp>([](nn::GeluOp g, F f, Scalars s) -> Value { return gelu(f, s[0], g.getTanh()); }),
+      formula<nn::EluOp>([](nn::EluOp e, F f, Scalars s) -> Value {
+        Value below = f.mul(f.number(e.getAlpha().convertToFloat()), f.sub(f.exp(s[0]), f.number(1)));
+        return f.select(f.compare(nn::ComparePredicate::Lt, s[0], f.number(0)), below, s[0]);
+      }),
+      formula<nn::IsNanOp>([](nn::IsNanOp, F f, Scalars s) -> Value {
+        return f.compare(nn::ComparePredicate::Ne, s[0], s[0]);
+      }),
+      formula<nn::CastOp>([](nn::CastOp c, F f, Scalars s) -> Value {
+        return cast(f, s[0], c.getInput().getType().getElementType(),
+                    c.getResult().getType().getElementType());
+      }),
+  };
 }

@@ -1,0 +1,41 @@
+#include "compiler/lower/Handlers.h"
+
+#include "compiler/lower/Lower.h"
+
+#include <algorithm>
+#include <iterator>
+
+using namespace mlir;
+
+namespace npuc::lower {
+
+const std::vector<Handler> &handlers() {
+  static const std::vector<Handler> table = [] {
+    std::vector<Handler> all;
+    for (auto family : {pointwiseHandlers, computeHandlers, movementHandlers})
+      std::ranges::move(family(), std::back_inserter(all));
+    std::ranges::sort(all, {}, &Handler::operation);
+    assert(std::ranges::adjacent_find(all, {}, &Handler::operation) == all.end() &&
+           "an operation has one handler");
+    return all;
+  }();
+  return table;
+}
+
+const Handler *findHandler(StringRef operation) {
+  auto at = std::ranges::lower_bound(handlers(), operation, {}, &Handler::operation);
+  return at != handlers().end() && at->operation == operation ? &*at : nullptr;
+}
+
+std::string obstacle(Operation *op) {
+  StringRef name = op->getName().getStringRef();
+  const Handler *found = findHandler(name);
+  if (!found)
+    return (name + " cannot be compiled: it has no lowering").str();
+  for (const Condition &condition : found->conditions)
+    if (!condition.holds(op))
+      return (name + " is compiled only where " + condition.sentence).str();
+  return "";
+}
+
+} // namespace npuc::lower
