@@ -48,7 +48,9 @@ const Handler *findHandler(llvm::StringRef operation);
 std::vector<Handler> pointwiseHandlers();
 /// Contractions, reductions, softmax, norms, attention.
 std::vector<Handler> computeHandlers();
-/// Reshapes, transposes, slices, gathers.
+/// Reshapes, transposes, slices, concatenations, gathers.
 std::vector<Handler> movementHandlers();
+/// Rotary position embedding.
+std::vector<Handler> ropeHandlers();
 
 } // namespace npuc::lower

@@ -1,6 +1,7 @@
 #include "compiler/lower/LinalgBuilder.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Bufferization/IR/Bufferization.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Dialect/Utils/ReshapeOpsUtils.h"
 
@@ -190,4 +191,28 @@ Value LinalgBuilder::reshape(Value value, ArrayRef<int64_t> shape) {
     value = tensor::CollapseShapeOp::create(b, loc, flat, value, all(from.getRank()));
   return to.getRank() == 1 ? value
                            : tensor::ExpandShapeOp::create(b, loc, to, value, all(to.getRank())).getResult();
+}
+
+Value LinalgBuilder::assemble(RankedTensorType type, ArrayRef<Part> parts) {
+  MLIRContext *context = b.getContext();
+  Value whole = bufferization::AllocTensorOp::create(b, loc, type, ValueRange());
+  SmallVector<OpFoldResult> steps = getAsIndexOpFoldResult(context, SmallVector<int64_t>(type.getRank(), 1));
+  for (const Part &part : parts)
+    if (cast<RankedTensorType>(part.value.getType()).getNumElements() > 0)
+      whole = tensor::InsertSliceOp::create(b, loc, part.value, whole,
+                                            getAsIndexOpFoldResult(context, part.offsets),
+                                            getAsIndexOpFoldResult(context, shapeOf(part.value)), steps);
+  return whole;
+}
+
+Value LinalgBuilder::slice(Value value, ArrayRef<int64_t> offsets, ArrayRef<int64_t> sizes,
+                           ArrayRef<int64_t> strides) {
+  MLIRContext *context = b.getContext();
+  SmallVector<int64_t> ones(offsets.size(), 1);
+  if (sizes == shapeOf(value) && (strides.empty() || strides == ArrayRef<int64_t>(ones)))
+    return value;
+  return tensor::ExtractSliceOp::create(
+      b, loc, RankedTensorType::get(sizes, elementOf(value)), value, getAsIndexOpFoldResult(context, offsets),
+      getAsIndexOpFoldResult(context, sizes),
+      getAsIndexOpFoldResult(context, strides.empty() ? ArrayRef<int64_t>(ones) : strides));
 }

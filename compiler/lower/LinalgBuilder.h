@@ -16,6 +16,12 @@ struct Operand {
   mlir::AffineMap map;
 };
 
+/// A part of an assembled tensor, and the position of its first element.
+struct Part {
+  mlir::Value value;
+  llvm::SmallVector<int64_t> offsets;
+};
+
 class LinalgBuilder {
 public:
   LinalgBuilder(mlir::OpBuilder &b, mlir::Location loc) : b(b), loc(loc) {}
@@ -43,6 +49,13 @@ public:
   mlir::Value transpose(mlir::Value value, llvm::ArrayRef<int64_t> permutation);
   /// The same elements in another shape.
   mlir::Value reshape(mlir::Value value, llvm::ArrayRef<int64_t> shape);
+
+  /// A tensor of `parts`, which do not overlap and together are all of it: a destination of its own, into
+  /// which they are inserted one after another. See Destinations.h.
+  mlir::Value assemble(mlir::RankedTensorType type, llvm::ArrayRef<Part> parts);
+  /// The elements at offsets + i · strides; strides of 1 if there are none.
+  mlir::Value slice(mlir::Value value, llvm::ArrayRef<int64_t> offsets, llvm::ArrayRef<int64_t> sizes,
+                    llvm::ArrayRef<int64_t> strides = {});
 
   mlir::Value empty(llvm::ArrayRef<int64_t> shape, mlir::Type element);
   mlir::AffineMap dims(unsigned loops, llvm::ArrayRef<unsigned> results);

@@ -1,5 +1,6 @@
 #include "compiler/lower/Lower.h"
 
+#include "compiler/lower/Destinations.h"
 #include "compiler/lower/Handlers.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -101,10 +102,9 @@ public:
     return success();
   }
 
-  /// Each result is computed into an argument of its own. After fusion, which gives operations new
-  /// destinations.
-  void returnThroughArguments() {
-    builder.setInsertionPoint(returned);
+  /// Each result is computed into an argument of its own, and each part of a tensor into its slice.
+  void giveDestinations() {
+    Destinations destinations(function.front());
     for (OpOperand &operand : returned->getOpOperands()) {
       auto type = cast<RankedTensorType>(operand.get().getType());
       auto name =
@@ -114,8 +114,9 @@ public:
       if (function.getResultAttr(operand.getOperandNumber(), narrowedAttr))
         function.setArgAttr(cast<BlockArgument>(argument).getArgNumber(), narrowedAttr,
                             builder.getUnitAttr());
-      operand.set(computeInto(operand.get(), argument));
+      operand.set(destinations.computeInto(operand, argument));
     }
+    destinations.placeParts();
   }
 
 private:
@@ -152,37 +153,6 @@ private:
       op.replaceAllUsesWith(argument);
     }
     op.erase();
-  }
-
-  /// The operation that computes `value`, on its own or under reshapes, gets the argument as its destination;
-  /// anything else is copied.
-  Value computeInto(Value value, Value argument) {
-    if (auto generic = value.getDefiningOp<linalg::GenericOp>();
-        generic && generic->hasOneUse() && generic.getDpsInits()[0].getDefiningOp<tensor::EmptyOp>()) {
-      generic.getDpsInitsMutable()[0].set(argument);
-      return value;
-    }
-    if (Operation *reshape = value.getDefiningOp();
-        isa_and_nonnull<tensor::ExpandShapeOp, tensor::CollapseShapeOp>(reshape) &&
-        reshape->getOperand(0).hasOneUse() && value.hasOneUse() &&
-        reshape->getOperand(0).getDefiningOp<linalg::GenericOp>()) {
-      Value source = reshape->getOperand(0);
-      builder.setInsertionPoint(source.getDefiningOp());
-      Value seen = LinalgBuilder(builder, value.getLoc())
-                       .reshape(argument, cast<RankedTensorType>(source.getType()).getShape());
-      builder.setInsertionPoint(returned);
-      reshape->setOperand(0, computeInto(source, seen));
-      return value;
-    }
-    builder.setInsertionPointAfterValue(value);
-    auto type = cast<RankedTensorType>(value.getType());
-    SmallVector<AffineMap> maps(2, builder.getMultiDimIdentityMap(type.getRank()));
-    SmallVector<utils::IteratorType> loops(type.getRank(), utils::IteratorType::parallel);
-    return linalg::GenericOp::create(builder, value.getLoc(), type, value, argument, maps, loops,
-                                     [](OpBuilder &inner, Location loc, ValueRange s) {
-                                       linalg::YieldOp::create(inner, loc, s[0]);
-                                     })
-        .getResult(0);
   }
 
   func::FuncOp function;
@@ -284,6 +254,6 @@ LogicalResult npuc::lower::lowerToLinalg(func::FuncOp function) {
   if (failed(lowering.run()))
     return failure();
   fuse(function);
-  lowering.returnThroughArguments();
+  lowering.giveDestinations();
   return success();
 }

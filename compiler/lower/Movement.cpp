@@ -13,10 +13,6 @@ RankedTensorType typeOf(Value value) {
   return cast<RankedTensorType>(value.getType());
 }
 
-SmallVector<OpFoldResult> indices(LinalgBuilder &b, ArrayRef<int64_t> values) {
-  return getAsIndexOpFoldResult(b.b.getContext(), values);
-}
-
 Value reshape(nn::ReshapeOp op, LinalgBuilder &b) {
   return b.reshape(op.getInput(), typeOf(op.getResult()).getShape());
 }
@@ -26,9 +22,28 @@ Value transpose(nn::TransposeOp op, LinalgBuilder &b) {
 }
 
 Value slice(nn::SliceOp op, LinalgBuilder &b) {
-  return tensor::ExtractSliceOp::create(b.b, b.loc, typeOf(op.getResult()), op.getInput(),
-                                        indices(b, op.getStarts()), indices(b, op.getSizes()),
-                                        indices(b, op.getSteps()));
+  return b.slice(op.getInput(), op.getStarts(), op.getSizes(), op.getSteps());
+}
+
+/// Each part is computed into, or copied to, its slice of the whole.
+Value concatenate(LinalgBuilder &b, ValueRange inputs, int64_t axis, RankedTensorType type) {
+  SmallVector<Part> parts;
+  SmallVector<int64_t> offsets(type.getRank(), 0);
+  for (Value input : inputs) {
+    if (typeOf(input) == type)
+      return input; // The others are empty.
+    parts.push_back({input, offsets});
+    offsets[axis] += typeOf(input).getDimSize(axis);
+  }
+  return b.assemble(type, parts);
+}
+
+Value concat(nn::ConcatOp op, LinalgBuilder &b) {
+  return concatenate(b, op.getInputs(), op.getAxis(), typeOf(op.getResult()));
+}
+
+Value kvUpdate(nn::KvUpdateOp op, LinalgBuilder &b) {
+  return concatenate(b, {op.getPast(), op.getUpdate()}, op.getAxis(), typeOf(op.getResult()));
 }
 
 /// Rows of a table by index; a table is gathered along its first dimension.
@@ -73,5 +88,7 @@ std::vector<Handler> npuc::lower::movementHandlers() {
               "its indices have 32 bits",
               [](nn::GatherOp o) { return typeOf(o.getIndices()).getElementType().isInteger(32); }),
       handler<nn::BroadcastOp>(broadcast),
+      handler<nn::ConcatOp>(concat),
+      handler<nn::KvUpdateOp>(kvUpdate),
   };
 }

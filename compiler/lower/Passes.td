@@ -36,7 +36,7 @@ def LowerToLinalg : Pass<"npuc-lower-to-linalg", "::mlir::func::FuncOp"> {
     %y = linalg.generic ins(%sums) outs(%output) … // rounded to f16
     ```
   }];
-  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect", "::mlir::math::MathDialect",
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::bufferization::BufferizationDialect", "::mlir::linalg::LinalgDialect", "::mlir::math::MathDialect",
                            "::mlir::tensor::TensorDialect"];
 }
 

@@ -51,6 +51,14 @@ struct Contents {
   bool mayCoexist() const { return constantContractions == 0 || contractions == 1; }
 };
 
+/// Few enough steps for one core.
+bool isSmall(LinalgOp op) {
+  int64_t steps = 1;
+  for (int64_t extent : op.getStaticLoopRanges())
+    steps *= extent;
+  return steps <= 16 * 1024;
+}
+
 } // namespace
 
 bool npuc::tile::isContraction(LinalgOp op) {
@@ -119,7 +127,10 @@ SmallVector<Group> npuc::tile::formGroups(func::FuncOp function) {
       bool fits =
           cuttableWith.any() && (contents.contractions == 0 || cuttableWith == cuttable ||
                                  (with.constantContractions == 0 && candidate.getNumReductionLoops() > 0));
-      if (!fits) {
+      // What a reduction to one value needs and what needs it run on one core, if that is not much.
+      bool fitsOneCore = with.contractions == 0 && cuttableWith.none() && isSmall(root) &&
+                         isSmall(candidate) && (cuttable.none() || candidate.getNumParallelLoops() == 0);
+      if (!fits && !fitsOneCore) {
         members.remove(candidate);
         continue;
       }
@@ -131,6 +142,8 @@ SmallVector<Group> npuc::tile::formGroups(func::FuncOp function) {
     for (LinalgOp op : all)
       if (members.contains(op))
         group.operations.push_back(op);
+    if (cuttable.none())
+      addUnitLoop(group);
     groups.push_back(std::move(group));
   }
   std::reverse(groups.begin(), groups.end());

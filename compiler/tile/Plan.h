@@ -29,10 +29,15 @@ struct Group {
   mlir::linalg::LinalgOp root() const { return operations.back(); }
 };
 
+/// Gives every operation of `group` one more loop, of one step, along which the group can be cut: a group
+/// that has no other, as it reduces to one value, then has a loop that runs over (one of) the cores.
+void addUnitLoop(Group &group);
+
 /// Partitions the function's linalg operations (but fills, which go with what they initialize) into groups
 /// that are tiled and fused together. A producer joins its consumers' group if all its users are there, each
 /// tiled loop of the root cuts it too (so nothing is computed twice), and the group keeps to one
-/// multiplication by constants.
+/// multiplication by constants. Small operations may join what reduces to one value: they all run on one
+/// core, in a loop of one step that the group is given.
 llvm::SmallVector<Group> formGroups(mlir::func::FuncOp function);
 
 /// Sets the attributes of `groups` for `target`: a grid of cores over the root's outer loops, then blocks

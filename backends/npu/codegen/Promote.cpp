@@ -105,12 +105,29 @@ Operation *lastUse(Value value, Block *block) {
       Operation *top = block->findAncestorOpInBlock(*user);
       if (last->isBeforeInBlock(top))
         last = top;
-      if (isa<tensor::ExpandShapeOp, tensor::CollapseShapeOp, tensor::ExtractSliceOp>(user) &&
+      if (isa<tensor::ExpandShapeOp, tensor::CollapseShapeOp, tensor::ExtractSliceOp, tensor::InsertSliceOp>(
+              user) &&
           user->getBlock() == block)
         values.push_back(user->getResult(0));
     }
   }
   return last;
+}
+
+/// The tensor put together from parts, of which `destination` is a slice; null if it is none, or has its
+/// place.
+AllocTensorOp assembledTensor(Value destination) {
+  while (Operation *op = destination.getDefiningOp()) {
+    if (auto root = dyn_cast<AllocTensorOp>(op))
+      return root.getMemorySpace() ? AllocTensorOp() : root;
+    if (auto insert = dyn_cast<tensor::InsertSliceOp>(op))
+      destination = insert.getDest();
+    else if (isa<tensor::ExpandShapeOp, tensor::CollapseShapeOp, tensor::ExtractSliceOp>(op))
+      destination = op->getOperand(0);
+    else
+      break;
+  }
+  return {};
 }
 
 } // namespace
@@ -130,28 +147,34 @@ void codegen::placeTensors(func::FuncOp function, const target::TargetDescriptio
     llvm::erase_if(live, [&](const Placed &p) { return p.end->isBeforeInBlock(forall); });
     for (unsigned result = 0; result < forall.getNumResults(); ++result) {
       auto empty = forall.getOutputs()[result].getDefiningOp<tensor::EmptyOp>();
-      if (!empty)
-        continue; // A result of the function.
-      auto type = cast<RankedTensorType>(empty.getType());
-      Placed placed{lastUse(forall.getResult(result), block), 0, 0};
+      AllocTensorOp assembled = assembledTensor(forall.getOutputs()[result]);
+      if (!empty && !assembled)
+        continue; // A result of the function, or in a tensor that has its place.
+      auto type = cast<RankedTensorType>(empty ? empty.getType() : assembled.getType());
+      Placed placed{lastUse(empty ? forall.getResult(result) : assembled.getResult(), block), 0, 0};
       int64_t scratchpad = 0, shared = 0;
       for (const Placed &p : live)
         scratchpad += p.scratchpad, shared += p.shared;
-      std::optional<int64_t> chunk = chunkOf(forall, result);
+      // The parts of an assembled tensor are cut each in its own way.
+      int64_t chunk = empty ? chunkOf(forall, result).value_or(0) : 0;
       MemorySpace space = MemorySpace::Dram;
-      int64_t chunkBytes = chunk ? llvm::divideCeil(*chunk * type.getElementTypeBitWidth(), 8) : 0;
+      int64_t chunkBytes = llvm::divideCeil(chunk * type.getElementTypeBitWidth(), 8);
       // What other cores read is better where all reach it at once.
       bool keep = chunk && scratchpad + chunkBytes <= scratchpadBudget,
            share = shared + byteSize(type) <= sharedBudget;
-      if (keep && (!share || isReadLocally(forall.getResult(result), *chunk)))
+      if (keep && (!share || isReadLocally(forall.getResult(result), chunk)))
         space = MemorySpace::Scratchpad, placed.scratchpad = chunkBytes;
       else if (share)
         space = MemorySpace::Shared, placed.shared = byteSize(type);
       live.push_back(placed);
+      if (assembled) {
+        assembled.setMemorySpaceAttr(npu::SpaceAttr::get(builder.getContext(), space, 0));
+        continue;
+      }
       builder.setInsertionPoint(forall);
       auto allocation = AllocTensorOp::create(builder, forall.getLoc(), type, ValueRange());
       allocation.setMemorySpaceAttr(
-          npu::SpaceAttr::get(builder.getContext(), space, space == MemorySpace::Scratchpad ? *chunk : 0));
+          npu::SpaceAttr::get(builder.getContext(), space, space == MemorySpace::Scratchpad ? chunk : 0));
       forall.getOutputsMutable()[result].set(allocation);
     }
   }

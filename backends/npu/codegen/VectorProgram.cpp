@@ -279,8 +279,11 @@ private:
 
   /// A rounding that the store does: engines need not compute in the type that a result is stored in.
   static bool isStoreRounding(Value value) {
-    return value.getDefiningOp<arith::TruncFOp>() && value.hasOneUse() &&
-           llvm::isa<npu::YieldOp>(*value.getUsers().begin());
+    Operation *op = value.getDefiningOp();
+    bool rounds =
+        llvm::isa_and_nonnull<arith::TruncFOp>(op) ||
+        (llvm::isa_and_nonnull<arith::SIToFPOp>(op) && value.getType().getIntOrFloatBitWidth() < 32);
+    return rounds && value.hasOneUse() && llvm::isa<npu::YieldOp>(*value.getUsers().begin());
   }
 
   /// The operand that a widening widens, which its load does.
