@@ -61,9 +61,11 @@ def lit(build, scratch):
 def e2e(build, scratch):
     sys.path.insert(0, os.path.join(ROOT, "test", "e2e"))
     import models
+    import operators
 
-    for name, ok, detail in models.cases(build, scratch):
-        yield f"e2e/{name}", ok, detail
+    for cases in (models.cases, operators.cases):
+        for name, ok, detail in cases(build, scratch):
+            yield f"e2e/{name}", ok, detail
 
 
 LAYERS = {"unit": unit, "lit": lit, "conformance": conformance, "e2e": e2e}

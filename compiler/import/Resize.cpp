@@ -1,6 +1,9 @@
 // Resize, as one weighted sum of gathered slices for each dimension that changes.
 #include "compiler/import/Handlers.h"
 
+#include "llvm/Support/Format.h"
+#include "llvm/Support/FormatVariadic.h"
+
 #include <cmath>
 
 namespace npuc::importer::movement {
@@ -146,7 +149,15 @@ void resize(Node &node) {
     Axis axis{from, 0, 1, coordinates};
     if (hasScales) {
       axis.scale = scales[i];
-      axis.to = static_cast<int64_t>(std::floor(static_cast<double>(from) * axis.scale));
+      // In 32 bits, as ONNX's shape inference: 3 · (10/3 rounded down) is 10 again.
+      axis.to = static_cast<int64_t>(std::floor(static_cast<float>(from) * static_cast<float>(axis.scale)));
+      double exact = static_cast<double>(from) * axis.scale;
+      if (coordinates == "align_corners" && std::abs(exact - static_cast<double>(axis.to)) > 1e-5 * exact)
+        node.fail(llvm::formatv(
+            "align_corners with scale {0} of dimension {1}, whose size is {2}, is ambiguous: the last "
+            "element meets the last of {3} (onnxruntime) or of {4} (ONNX's tests); give the sizes "
+            "instead of scales",
+            llvm::format("%g", axis.scale), d, from, axis.to, llvm::format("%g", exact)));
     } else {
       axis.to = sizes[i];
       axis.scale = static_cast<double>(axis.to) / static_cast<double>(from);

@@ -31,20 +31,6 @@ Value f32(OpBuilder &b, Location loc, double value) {
   return arith::ConstantOp::create(b, loc, b.getF32FloatAttr(float(value)));
 }
 
-/// sums + bias, rounded to the result's type. The bias runs along the last dimensions.
-Value finish(LinalgBuilder &b, Value sums, Value bias, RankedTensorType result) {
-  SmallVector<Operand> inputs = {b.identity(sums)};
-  if (bias)
-    inputs.push_back(b.broadcast(bias, result.getShape()));
-  return b.map(inputs, result, [&](OpBuilder &inner, Location loc, Scalars s) -> Value {
-    if (s.size() == 1)
-      return s[0];
-    if (isa<FloatType>(s[0].getType()))
-      return arith::AddFOp::create(inner, loc, s[0], s[1]);
-    return arith::AddIOp::create(inner, loc, s[0], s[1]);
-  });
-}
-
 Value linear(nn::LinearOp op, LinalgBuilder &b) {
   RankedTensorType result = typeOf(op.getResult());
   unsigned rank = result.getRank(), k = rank;
@@ -56,7 +42,7 @@ Value linear(nn::LinearOp op, LinalgBuilder &b) {
       op.getTransposed() ? SmallVector<unsigned>{rank - 1, k} : SmallVector<unsigned>{k, rank - 1};
   Value sums = b.contract({op.getInput(), b.dims(rank + 1, lhs)}, {op.getWeight(), b.dims(rank + 1, rhs)},
                           b.dims(rank + 1, upTo(rank)), extents);
-  return finish(b, sums, op.getBias(), result);
+  return b.finish(sums, op.getBias(), result);
 }
 
 Value matmul(nn::MatmulOp op, LinalgBuilder &b) {
@@ -81,7 +67,7 @@ Value matmul(nn::MatmulOp op, LinalgBuilder &b) {
   };
   Value sums = b.contract(side(op.getLhs(), {rank - 2, rank}), side(op.getRhs(), {rank, rank - 1}),
                           b.dims(rank + 1, upTo(rank)), extents);
-  return finish(b, sums, {}, result);
+  return b.finish(sums, {}, result);
 }
 
 /// Loops of a reduction over dimensions `axes` of `shape`: those that stay.

@@ -53,4 +53,7 @@ std::vector<Handler> movementHandlers();
 /// Rotary position embedding.
 std::vector<Handler> ropeHandlers();
 
+/// Convolutions and pooling.
+std::vector<Handler> windowHandlers();
+
 } // namespace npuc::lower

@@ -153,6 +153,19 @@ Value LinalgBuilder::contract(Operand lhs, Operand rhs, AffineMap sums, ArrayRef
       .getResult(0);
 }
 
+Value LinalgBuilder::finish(Value sums, Value bias, RankedTensorType result) {
+  SmallVector<Operand> inputs = {identity(sums)};
+  if (bias)
+    inputs.push_back(broadcast(bias, result.getShape()));
+  return map(inputs, result, [&](OpBuilder &inner, Location, Scalars s) -> Value {
+    if (s.size() == 1)
+      return s[0];
+    if (isa<FloatType>(s[0].getType()))
+      return arith::AddFOp::create(inner, loc, s[0], s[1]);
+    return arith::AddIOp::create(inner, loc, s[0], s[1]);
+  });
+}
+
 Value LinalgBuilder::transpose(Value value, ArrayRef<int64_t> permutation) {
   ArrayRef<int64_t> from = shapeOf(value);
   SmallVector<int64_t> shape = llvm::map_to_vector(permutation, [&](int64_t p) { return from[p]; });
@@ -215,4 +228,29 @@ Value LinalgBuilder::slice(Value value, ArrayRef<int64_t> offsets, ArrayRef<int6
       b, loc, RankedTensorType::get(sizes, elementOf(value)), value, getAsIndexOpFoldResult(context, offsets),
       getAsIndexOpFoldResult(context, sizes),
       getAsIndexOpFoldResult(context, strides.empty() ? ArrayRef<int64_t>(ones) : strides));
+}
+
+Value LinalgBuilder::pad(Value value, ArrayRef<int64_t> low, ArrayRef<int64_t> high, double fill) {
+  Type element = elementOf(value);
+  TypedAttr number = isa<FloatType>(element) ? TypedAttr(b.getF32FloatAttr(float(fill)))
+                                             : TypedAttr(b.getIntegerAttr(element, int64_t(fill)));
+  // From dimension to dimension the borders embrace those of the dimensions before.
+  SmallVector<int64_t> offsets(low), extents(shapeOf(value));
+  SmallVector<Part> parts = {{value, offsets}};
+  for (unsigned d = 0; d < extents.size(); ++d) {
+    int64_t own = extents[d];
+    for (bool after : {false, true}) {
+      extents[d] = after ? high[d] : low[d];
+      offsets[d] = after ? low[d] + own : 0;
+      if (extents[d] > 0)
+        parts.push_back({map({}, RankedTensorType::get(extents, element),
+                             [&](OpBuilder &inner, Location, Scalars) {
+                               return arith::ConstantOp::create(inner, loc, number).getResult();
+                             }),
+                         offsets});
+    }
+    extents[d] = low[d] + own + high[d];
+    offsets[d] = 0;
+  }
+  return parts.size() == 1 ? value : assemble(RankedTensorType::get(extents, element), parts);
 }

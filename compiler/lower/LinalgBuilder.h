@@ -45,6 +45,9 @@ public:
   /// sums[loops of `sums`] = Σ lhs · rhs over the other loops; f32, or i32 for integers.
   mlir::Value contract(Operand lhs, Operand rhs, mlir::AffineMap sums, llvm::ArrayRef<int64_t> extents);
 
+  /// sums + bias, rounded to the result's type. The bias, if there is one, runs along the last dimensions.
+  mlir::Value finish(mlir::Value sums, mlir::Value bias, mlir::RankedTensorType result);
+
   /// A copy whose dimension i is dimension permutation[i] of `value`.
   mlir::Value transpose(mlir::Value value, llvm::ArrayRef<int64_t> permutation);
   /// The same elements in another shape.
@@ -56,6 +59,9 @@ public:
   /// The elements at offsets + i · strides; strides of 1 if there are none.
   mlir::Value slice(mlir::Value value, llvm::ArrayRef<int64_t> offsets, llvm::ArrayRef<int64_t> sizes,
                     llvm::ArrayRef<int64_t> strides = {});
+  /// `value` with low[d] elements before and high[d] after it in dimension d, which hold `fill`: assembled of
+  /// it and of its borders.
+  mlir::Value pad(mlir::Value value, llvm::ArrayRef<int64_t> low, llvm::ArrayRef<int64_t> high, double fill);
 
   mlir::Value empty(llvm::ArrayRef<int64_t> shape, mlir::Type element);
   mlir::AffineMap dims(unsigned loops, llvm::ArrayRef<unsigned> results);

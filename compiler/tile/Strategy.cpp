@@ -26,6 +26,20 @@ int64_t elementBits(Value value) {
   return type.isIndex() ? 64 : type.getIntOrFloatBitWidth();
 }
 
+/// How many positions an index takes while its loops run: of a sum of loops times positive constants, all
+/// between the least and the greatest (a window of k, dilated by d, over n positions s apart: (n-1)·s +
+/// (k-1)·d + 1).
+int64_t extentOf(AffineExpr expr, ArrayRef<int64_t> extents) {
+  MLIRContext *context = expr.getContext();
+  SmallVector<AffineExpr> last = llvm::map_to_vector(
+      extents, [&](int64_t extent) { return getAffineConstantExpr(extent - 1, context); });
+  SmallVector<AffineExpr> first(extents.size(), getAffineConstantExpr(0, context));
+  auto at = [&](ArrayRef<AffineExpr> loops) {
+    return cast<AffineConstantExpr>(expr.replaceDims(loops)).getValue();
+  };
+  return at(last) - at(first) + 1;
+}
+
 /// A group's loops and what its tiles take.
 class GroupModel {
 public:
@@ -55,8 +69,7 @@ public:
     auto count = [&](LinalgOp op, OpOperand &operand, ArrayRef<int64_t> extents, Value value, bool outside) {
       int64_t elements = 1;
       for (AffineExpr expr : op.getMatchingIndexingMap(&operand).getResults())
-        if (auto dim = dyn_cast<AffineDimExpr>(expr))
-          elements *= extents[dim.getPosition()];
+        elements *= extentOf(expr, extents);
       int64_t size = llvm::divideCeil(elements * elementBits(value), 8) * (outside ? 2 : 1);
       int64_t &known = bytes[value];
       known = std::max(known, size);
@@ -181,8 +194,9 @@ void planContraction(LinalgOp op, const Machine &machine, int64_t budget) {
 
 void npuc::tile::planTiles(ArrayRef<Group> groups, const target::TargetDescription &target) {
   Machine machine(target);
-  // Half of the scratchpad for one block, which counts the next one's operands; the rest is for tensors that stay. A
-  // contraction's second operand takes at most a quarter, two blocks of an eighth, so that rows need not shrink for it.
+  // Half of the scratchpad for one block, which counts the next one's operands; the rest is for tensors that
+  // stay. A contraction's second operand takes at most a quarter, two blocks of an eighth, so that rows need
+  // not shrink for it.
   int64_t budget = machine.scratchpadBytes / 2;
   int64_t number = 0;
   for (const Group &group : groups) {

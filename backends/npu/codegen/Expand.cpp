@@ -234,10 +234,9 @@ private:
     e.command.opcode = isa::Opcode::Vector;
     e.command.engine = isa::Engine::Vector;
     ElementType type = fill.region.memory->type;
-    ElementType compute = type == ElementType::Bool || type == ElementType::F16 || type == ElementType::BF16
-                              ? type
-                          : isFloat(type) ? ElementType::F32
-                                          : ElementType::I32;
+    ElementType compute = type == ElementType::Bool ? type
+                          : isFloat(type)           ? ElementType::F32
+                                                    : ElementType::I32;
     isa::VectorInstruction program[] = {{isa::VectorOp::Constant, compute, 0, 0, 0, 0, fill.value},
                                         {isa::VectorOp::Store, compute, 0, 0, 0, 0, 0}};
     e.instructions = program;

@@ -177,7 +177,7 @@ public:
                                                : yielded;
       VectorInstruction store;
       store.op = reductions[i] ? reductions[i]->store : Opcode::Store;
-      store.type = computeType(value.getType());
+      store.type = registerType(value);
       store.dst = inputs + i;
       store.a = use(value);
       store.immediate = reductions[i] && keep[i];
@@ -214,12 +214,23 @@ private:
     released.clear();
   }
 
+  /// A float of 16 bits that the body only stores, what it loaded or a constant, passes through a register of
+  /// 32 bits: engines need not compute in the type that a result is stored in.
+  ElementType registerType(Value value) {
+    bool onlyStored = llvm::all_of(value.getUsers(), [&](Operation *user) {
+      return llvm::isa<npu::YieldOp>(user) || user->getParentOp() != op;
+    });
+    bool isMade = llvm::isa<BlockArgument>(value) || value.getDefiningOp<arith::ConstantOp>();
+    return llvm::isa<FloatType>(value.getType()) && isMade && onlyStored ? ElementType::F32
+                                                                         : computeType(value.getType());
+  }
+
   /// The register that holds `value`, loaded or made if it is none of the body's results yet.
   unsigned use(Value value) {
     auto found = registers.find(value);
     if (found == registers.end()) {
       VectorInstruction make;
-      make.type = computeType(value.getType());
+      make.type = registerType(value);
       if (auto argument = dyn_cast<BlockArgument>(value);
           argument && argument.getOwner() == &op.getBody().front()) {
         make.op = Opcode::Load;

@@ -1,0 +1,176 @@
+// Operations over windows of spatial dimensions: convolution and pooling.
+#include "compiler/lower/Handlers.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+
+#include <limits>
+
+using namespace mlir;
+using namespace npuc;
+using namespace npuc::lower;
+
+namespace {
+
+RankedTensorType typeOf(Value value) {
+  return cast<RankedTensorType>(value.getType());
+}
+ArrayRef<int64_t> shapeOf(Value value) {
+  return typeOf(value).getShape();
+}
+
+/// A view has at most 8 dimensions. The input's are the image, the group and the channel, and of each spatial
+/// dimension the position and the window's.
+bool fitsView(nn::ConvOp op) {
+  int64_t images = shapeOf(op.getInput())[0], groups = op.getGroups(), channels = shapeOf(op.getWeight())[1];
+  return 2 * op.getStrides().size() + (images > 1) + (groups > 1) + (channels > 1) <= 8;
+}
+
+/// Channels go last, so that the sums over a window's row run along memory, and what stands between two
+/// convolutions needs no transpose. Loops: image, positions of the result, group, output channel; window,
+/// input channel. A window that neither overlaps its neighbours nor leaves gaps is a dimension of its own, so
+/// that the input is seen through a plain reshape.
+Value conv(nn::ConvOp op, LinalgBuilder &b) {
+  ArrayRef<int64_t> in = shapeOf(op.getInput()), window = shapeOf(op.getWeight()).drop_front(2),
+                    out = shapeOf(op.getResult());
+  unsigned spatial = window.size();
+  int64_t groups = op.getGroups(), channels = in[1] / groups, outputs = out[1] / groups;
+  SmallVector<int64_t> last = {0};
+  for (unsigned d = 0; d < spatial; ++d)
+    last.push_back(2 + d);
+  last.push_back(1);
+  SmallVector<int64_t> low(spatial + 2, 0), high(spatial + 2, 0);
+  for (unsigned d = 0; d < spatial; ++d) {
+    low[1 + d] = op.getPads()[d];
+    high[1 + d] = op.getPads()[spatial + d];
+  }
+  Value input = b.pad(b.transpose(op.getInput(), last), low, high, 0);
+
+  // One group is no loop.
+  bool grouped = groups > 1;
+  unsigned group = 1 + spatial, output = group + grouped, k = output + 1, channel = k + spatial,
+           loops = channel + 1;
+  auto loop = [&](unsigned l) { return b.b.getAffineDimExpr(l); };
+  SmallVector<int64_t> extents = {in[0]}, shape = {in[0]}, weightShape = {outputs, channels};
+  SmallVector<AffineExpr> seen = {loop(0)};
+  SmallVector<unsigned> weights = {output, channel}, sums = {0};
+  for (unsigned d = 0; d < spatial; ++d) {
+    int64_t stride = op.getStrides()[d], dilation = op.getDilations()[d], size = shapeOf(input)[1 + d];
+    extents.push_back(out[2 + d]);
+    if (stride == window[d] && dilation == 1 && size == out[2 + d] * stride) {
+      shape.append({out[2 + d], stride});
+      seen.append({loop(1 + d), loop(k + d)});
+    } else {
+      shape.push_back(size);
+      seen.push_back(loop(1 + d) * stride + loop(k + d) * dilation);
+    }
+    weights.push_back(k + d);
+    sums.push_back(1 + d);
+  }
+  if (grouped) {
+    shape.push_back(groups);
+    seen.push_back(loop(group));
+    extents.push_back(groups);
+    sums.push_back(group);
+    weights.insert(weights.begin(), group);
+    weightShape.insert(weightShape.begin(), groups);
+  }
+  shape.push_back(channels);
+  seen.push_back(loop(channel));
+  sums.push_back(output);
+  extents.push_back(outputs);
+  llvm::append_range(extents, window);
+  extents.push_back(channels);
+  llvm::append_range(weightShape, window);
+  Value products = b.contract({b.reshape(input, shape), AffineMap::get(loops, 0, seen, b.b.getContext())},
+                              {b.reshape(op.getWeight(), weightShape), b.dims(loops, weights)},
+                              b.dims(loops, sums), extents);
+  SmallVector<int64_t> channelsLast = llvm::map_to_vector(last, [&](int64_t d) { return out[d]; });
+  auto type = RankedTensorType::get(channelsLast, typeOf(op.getResult()).getElementType());
+  Value result = b.finish(b.reshape(products, channelsLast), op.getBias(), type);
+  // Dimension i of the result is dimension back[i] of what has its channels last.
+  SmallVector<int64_t> back = {0, int64_t(spatial) + 1};
+  for (unsigned d = 0; d < spatial; ++d)
+    back.push_back(1 + d);
+  return b.transpose(result, back);
+}
+
+/// How many of a window's elements lie inside of the input, for each position along spatial dimension d.
+Value countsInside(nn::PoolOp op, unsigned d, LinalgBuilder &b) {
+  int64_t size = shapeOf(op.getInput())[2 + d], positions = shapeOf(op.getResult())[2 + d];
+  SmallVector<float> counts;
+  for (int64_t position = 0; position < positions; ++position) {
+    int64_t count = 0;
+    for (int64_t k = 0; k < op.getKernel()[d]; ++k) {
+      int64_t at = position * op.getStrides()[d] + k * op.getDilations()[d] - op.getPads()[d];
+      count += at >= 0 && at < size;
+    }
+    counts.push_back(float(count));
+  }
+  auto type = RankedTensorType::get({positions}, b.b.getF32Type());
+  return nn::ConstantOp::create(b.b, b.loc, type, DenseElementsAttr::get(type, ArrayRef<float>(counts)));
+}
+
+/// A convolution of each channel with itself: a mean sums products with ones; a maximum is over sums with
+/// zeros. (The window must be an operand, as its loops are in no other.)
+Value pool(nn::PoolOp op, LinalgBuilder &b) {
+  ArrayRef<int64_t> out = shapeOf(op.getResult()), window = op.getKernel(), pads = op.getPads();
+  unsigned spatial = window.size(), rank = spatial + 2;
+  bool mean = op.getKind() == nn::PoolKind::Average;
+  SmallVector<int64_t> low = {0, 0}, high = {0, 0}, extents(out);
+  llvm::append_range(low, pads.take_front(spatial));
+  llvm::append_range(high, pads.drop_front(spatial));
+  llvm::append_range(extents, window);
+  Value input = b.pad(op.getInput(), low, high, mean ? 0 : -std::numeric_limits<double>::infinity());
+
+  auto loop = [&](unsigned l) { return b.b.getAffineDimExpr(l); };
+  SmallVector<AffineExpr> seen = {loop(0), loop(1)};
+  SmallVector<unsigned> positions = {0, 1}, windows;
+  for (unsigned d = 0; d < spatial; ++d) {
+    seen.push_back(loop(2 + d) * op.getStrides()[d] + loop(rank + d) * op.getDilations()[d]);
+    positions.push_back(2 + d);
+    windows.push_back(rank + d);
+  }
+  Type element = typeOf(input).getElementType();
+  auto weightType = RankedTensorType::get(window, element);
+  Value weights = nn::ConstantOp::create(
+      b.b, b.loc, weightType,
+      DenseElementsAttr::get(weightType, b.b.getFloatAttr(element, mean ? 1 : 0).getValue()));
+  Value pooled = b.reduce(mean ? LinalgBuilder::Kind::Sum : LinalgBuilder::Kind::Max,
+                          {{input, AffineMap::get(extents.size(), 0, seen, b.b.getContext())},
+                           {weights, b.dims(extents.size(), windows)}},
+                          extents, positions, [&](OpBuilder &inner, Location loc, Scalars s) -> Value {
+                            if (mean)
+                              return arith::MulFOp::create(inner, loc, s[0], s[1]);
+                            return arith::AddFOp::create(inner, loc, s[0], s[1]);
+                          });
+  SmallVector<Operand> inputs = {b.identity(pooled)};
+  double count = 1;
+  for (unsigned d = 0; mean && d < spatial; ++d) {
+    if (!op.getCountPadding() && (pads[d] != 0 || pads[spatial + d] != 0))
+      inputs.push_back({countsInside(op, d, b), b.dims(rank, {2 + d})});
+    else
+      count *= double(window[d]);
+  }
+  return b.map(inputs, typeOf(op.getResult()), [&](OpBuilder &inner, Location loc, Scalars s) -> Value {
+    if (!mean)
+      return s[0];
+    Value divisor = arith::ConstantOp::create(inner, loc, inner.getF32FloatAttr(float(count)));
+    for (Value counts : s.drop_front())
+      divisor = arith::MulFOp::create(inner, loc, divisor, counts);
+    return arith::DivFOp::create(inner, loc, s[0], divisor);
+  });
+}
+
+} // namespace
+
+std::vector<Handler> npuc::lower::windowHandlers() {
+  return {
+      handler<nn::ConvOp>(conv).where<nn::ConvOp>("its input, seen through the windows, is a view of at most "
+                                                  "8 dimensions (with three spatial dimensions: one "
+                                                  "image, one group or one channel in each group)",
+                                                  fitsView),
+      handler<nn::PoolOp>(pool).where<nn::PoolOp>(
+          "its elements are floats",
+          [](nn::PoolOp op) { return isa<FloatType>(typeOf(op.getInput()).getElementType()); }),
+  };
+}

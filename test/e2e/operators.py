@@ -1,0 +1,120 @@
+"""Operators that are easily got wrong, each as a model of its own, against onnxruntime, on the interpreter and on simulated targets.
+
+Inputs and weights are multiples of 1/32 up to 1, exact in fp16, so that what differs is how sums are rounded: to f32 on the host
+(1e-5), and to fp16, 2^-11 = 4.9e-4 of the greatest output, on the targets (1e-3).
+"""
+import pathlib
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import TensorProto, helper
+
+import models
+
+TARGETS = ["toy", "atom"]
+
+
+def numbers(seed, shape):
+    return (np.random.default_rng(seed).integers(-32, 33, shape) / 32).astype(np.float32)
+
+
+def graph(nodes, x, constants):
+    """A model of `nodes` from input x of shape `x` to output y; `constants` are named arrays."""
+    made = helper.make_graph(
+        nodes, "main", [helper.make_tensor_value_info("x", TensorProto.FLOAT, x)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [onnx.numpy_helper.from_array(value, name) for name, value in constants.items()])
+    return onnx.shape_inference.infer_shapes(
+        helper.make_model(made, opset_imports=[helper.make_opsetid("", 19)], ir_version=9))
+
+
+def conv(x, w, bias=True, **attributes):
+    constants = {"w": numbers(1, w)} | ({"b": numbers(2, w[:1])} if bias else {})
+    return graph([helper.make_node("Conv", ["x", *constants], ["y"], **attributes)], x, constants)
+
+
+def pool(kind, x, **attributes):
+    return graph([helper.make_node(kind, ["x"], ["y"], **attributes)], x, {})
+
+
+def convs(x, *layers):
+    """Convolutions with a Relu after each: what stands between two needs no transpose; the next reads it padded."""
+    nodes, constants, value = [], {}, "x"
+    for i, (w, attributes) in enumerate(layers):
+        constants |= {f"w{i}": numbers(10 + i, w), f"b{i}": numbers(20 + i, w[:1])}
+        nodes += [helper.make_node("Conv", [value, f"w{i}", f"b{i}"], [f"c{i}"], **attributes),
+                  helper.make_node("Relu", [f"c{i}"], ["y" if i + 1 == len(layers) else f"r{i}"])]
+        value = f"r{i}"
+    return graph(nodes, x, constants)
+
+
+def resize(x, scales=None, sizes=None, **attributes):
+    given = {"s": np.array(scales, np.float32)} if scales else {"s": np.array(sizes, np.int64)}
+    return graph([helper.make_node("Resize", ["x", "", "s"] if scales else ["x", "", "", "s"], ["y"], **attributes)], x, given)
+
+
+OPERATORS = {
+    "conv-1d": conv([2, 6, 17], [8, 6, 3], strides=[2], pads=[1, 1]),
+    "conv-1d-uneven": conv([1, 5, 19], [7, 5, 4], strides=[3], pads=[3, 0], dilations=[2]),
+    "conv-1x1": conv([2, 6, 5, 7], [9, 6, 1, 1], bias=False),
+    "conv-1x1-stride": conv([1, 6, 5, 7], [9, 6, 1, 1], strides=[2, 3]),
+    "conv-2d-uneven": conv([2, 3, 11, 9], [5, 3, 3, 2], strides=[2, 1], dilations=[1, 2], pads=[1, 0, 2, 3]),
+    "conv-groups": conv([2, 6, 7, 6], [8, 3, 3, 3], group=2, pads=[1, 1, 1, 1]),
+    "conv-depthwise": conv([2, 12, 9, 8], [12, 1, 3, 3], group=12, pads=[1, 1, 1, 1], strides=[2, 2]),
+    "conv-depthwise-twice": conv([1, 4, 9, 8], [8, 1, 3, 3], group=4),
+    "conv-patches": conv([2, 3, 8, 12], [16, 3, 4, 4], strides=[4, 4]),
+    # The last two rows and the last column are in no patch.
+    "conv-patches-rest": conv([1, 3, 10, 9], [16, 3, 4, 4], strides=[4, 4]),
+    "conv-3d": conv([1, 2, 5, 6, 7], [4, 2, 2, 3, 3], pads=[0, 1, 1, 1, 1, 1]),
+    "conv-same-upper": conv([1, 3, 7, 8], [4, 3, 3, 3], auto_pad="SAME_UPPER", strides=[2, 2]),
+    "conv-conv": convs([2, 3, 10, 10], ([8, 3, 3, 3], {"pads": [1, 1, 1, 1]}),
+                       ([6, 8, 3, 3], {"pads": [0, 1, 2, 1], "strides": [2, 2]})),
+    "max-pool": pool("MaxPool", [2, 5, 9, 8], kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]),
+    "max-pool-dilated": pool("MaxPool", [1, 5, 20], kernel_shape=[3], dilations=[4], pads=[1, 2]),
+    "max-pool-ceil": pool("MaxPool", [1, 5, 8, 9], kernel_shape=[3, 2], strides=[2, 2], ceil_mode=1),
+    "average-pool": pool("AveragePool", [2, 5, 9, 8], kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]),
+    "average-pool-padding": pool("AveragePool", [2, 5, 9, 8], kernel_shape=[3, 2], pads=[1, 0, 2, 1], count_include_pad=1),
+    "global-average-pool": pool("GlobalAveragePool", [2, 5, 6, 7]),
+}
+
+# On the host only.
+INTERPRETED = {
+    "resize-linear": resize([1, 2, 7], scales=[1, 1, 1.75], mode="linear"),
+    "resize-nearest": resize([1, 2, 4, 3], scales=[1, 1, 2, 3], mode="nearest", coordinate_transformation_mode="asymmetric",
+                             nearest_mode="floor"),
+    # (10/3 in 32 bits) · 3 is a little less than 10, and 10 in 32 bits.
+    "resize-thirds": resize([1, 2, 3], scales=[1, 1, 10 / 3], mode="linear"),
+    "resize-corners": resize([1, 2, 7], sizes=[1, 2, 4], mode="linear", coordinate_transformation_mode="align_corners"),
+    "resize-corners-whole": resize([1, 2, 5], scales=[1, 1, 0.6], mode="linear", coordinate_transformation_mode="align_corners"),
+}
+
+# What the importer must say, as other numbers than those meant would be worse.
+REFUSED = {
+    "resize-corners-fraction": (
+        resize([1, 2, 7], scales=[1, 1, 0.6], mode="linear", coordinate_transformation_mode="align_corners"),
+        "align_corners with scale 0.6"),
+}
+
+
+def cases(build, scratch):
+    tools, scratch = pathlib.Path(build) / "bin", pathlib.Path(scratch)
+    file, inputs, expected, outputs, artifact = (
+        scratch / name for name in ("operator.onnx", "inputs.npz", "expected.npz", "outputs.npz", "operator.npa"))
+    for name, (model, message) in REFUSED.items():
+        onnx.save(model, file)
+        artifact.unlink(missing_ok=True)
+        status, text = models.call([tools / "npuc", "compile", file, "--target=atom", "-o", artifact])
+        yield name, status == 1 and message in text and not artifact.exists(), f"exit status {status}\n{text}"
+    for name, model in (INTERPRETED | OPERATORS).items():
+        shape = [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim]
+        onnx.save(model, file)
+        np.savez(inputs, x=numbers(0, shape))
+        session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+        np.savez(expected, y=session.run(["y"], dict(np.load(inputs)))[0])
+        run = [tools / "npuc", "run", file, f"--inputs={inputs}", f"--outputs={outputs}"]
+        yield (f"{name}/interpreter", *models.judge([run], outputs, expected, 1e-5))
+        for target in TARGETS if name in OPERATORS else []:
+            commands = [[tools / "npuc", "compile", file, f"--target={target}", "-o", artifact],
+                        [tools / "npurun", artifact, f"--inputs={inputs}", f"--outputs={outputs}"]]
+            yield (f"{name}/{target}", *models.judge(commands, outputs, expected, 1e-3))
