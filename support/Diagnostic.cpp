@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <numeric>
+#include <set>
+#include <string_view>
+#include <tuple>
 
 namespace npuc {
 namespace {
@@ -17,6 +20,17 @@ const char *name(Diagnostic::Severity severity) {
     return "note";
   }
   return "";
+}
+
+/// Each different one once, at its first place: what is found at every use of a shared part is one thing to
+/// mend.
+std::vector<const Diagnostic *> distinct(const std::vector<Diagnostic> &all) {
+  std::set<std::tuple<int, std::string_view, std::string_view, std::string_view, std::string_view>> seen;
+  std::vector<const Diagnostic *> result;
+  for (const Diagnostic &d : all)
+    if (seen.emplace(static_cast<int>(d.severity), d.where, d.what, d.why, d.hint).second)
+      result.push_back(&d);
+  return result;
 }
 
 size_t editDistance(const std::string &a, const std::string &b) {
@@ -51,26 +65,26 @@ void Diagnostics::warning(std::string where, std::string what, std::string why, 
 
 std::string Diagnostics::text() const {
   std::string out;
-  for (const Diagnostic &d : all_) {
-    out += name(d.severity);
-    for (const std::string *part : {&d.where, &d.what, &d.why})
+  for (const Diagnostic *d : distinct(all_)) {
+    out += name(d->severity);
+    for (const std::string *part : {&d->where, &d->what, &d->why})
       if (!part->empty())
         out += ": " + *part;
     out += '\n';
-    if (!d.hint.empty())
-      out += "  hint: " + d.hint + '\n';
+    if (!d->hint.empty())
+      out += "  hint: " + d->hint + '\n';
   }
   return out;
 }
 
 std::string Diagnostics::json() const {
   nlohmann::ordered_json list = nlohmann::ordered_json::array();
-  for (const Diagnostic &d : all_)
-    list.push_back({{"severity", name(d.severity)},
-                    {"where", d.where},
-                    {"what", d.what},
-                    {"why", d.why},
-                    {"hint", d.hint}});
+  for (const Diagnostic *d : distinct(all_))
+    list.push_back({{"severity", name(d->severity)},
+                    {"where", d->where},
+                    {"what", d->what},
+                    {"why", d->why},
+                    {"hint", d->hint}});
   nlohmann::ordered_json document = {{"schema_version", 1}, {"diagnostics", std::move(list)}};
   return document.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + '\n';
 }

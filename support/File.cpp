@@ -164,8 +164,9 @@ MappedFile::~MappedFile() {
 struct AtomicFile::State {
   std::string path;
   std::string target;    ///< `path` with links followed.
-  std::string temporary; ///< Empty when `target` is written directly.
+  std::string temporary; ///< A name that it has, or gets to replace `target`.
   Descriptor fd;
+  bool nameless = false;
   Unfinished *entry = nullptr;
 
   ~State() {
@@ -181,8 +182,38 @@ AtomicFile::AtomicFile(AtomicFile &&) noexcept = default;
 AtomicFile &AtomicFile::operator=(AtomicFile &&) noexcept = default;
 AtomicFile::~AtomicFile() = default;
 
-std::optional<AtomicFile> AtomicFile::create(const std::string &path, Diagnostics &diagnostics) {
+namespace {
+
+/// A name beside `target` that nobody else takes, registered to be removed.
+std::string temporaryName(const std::string &target) {
   static std::atomic<unsigned> counter = 0;
+  return target + "." + std::to_string(::getpid()) + "." + std::to_string(counter++) + ".tmp";
+}
+
+std::string folderOf(const std::string &path) {
+  size_t slash = path.find_last_of('/');
+  return slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
+}
+
+/// The way to an open file's contents by name.
+std::string openedName(int fd) {
+  return "/proc/self/fd/" + std::to_string(fd);
+}
+
+/// A file without a name on the file system of `folder`; an invalid descriptor where there are none, or where
+/// they could not be named later.
+int openNameless(const std::string &folder, mode_t mode) {
+  int fd = ::open(folder.c_str(), O_TMPFILE | O_WRONLY | O_CLOEXEC, mode);
+  if (fd >= 0 && ::access(openedName(fd).c_str(), F_OK) != 0) {
+    ::close(fd);
+    return -1;
+  }
+  return fd;
+}
+
+} // namespace
+
+std::optional<AtomicFile> AtomicFile::create(const std::string &path, Diagnostics &diagnostics) {
   auto fail = [&](int error) {
     diagnostics.error(path, "cannot write the file", reason(error));
     return std::nullopt;
@@ -204,12 +235,16 @@ std::optional<AtomicFile> AtomicFile::create(const std::string &path, Diagnostic
   if (exists && ::access(state->target.c_str(), W_OK) != 0)
     return fail(errno);
   mode_t mode = exists ? status.st_mode & 0777 : 0666;
+  state->fd = Descriptor(openNameless(folderOf(state->target), mode));
+  if (state->fd.valid()) {
+    state->nameless = true;
+    return AtomicFile(std::move(state));
+  }
   // Registered before it exists, so that there is no moment at which a signal would leave it behind.
   do {
     if (state->entry)
       unregisterUnfinished(state->entry);
-    state->temporary =
-        state->target + "." + std::to_string(::getpid()) + "." + std::to_string(counter++) + ".tmp";
+    state->temporary = temporaryName(state->target);
     state->entry = registerUnfinished(state->temporary);
     state->fd = Descriptor(::open(state->temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode));
   } while (!state->fd.valid() && errno == EEXIST);
@@ -233,7 +268,24 @@ bool AtomicFile::writeAt(uint64_t offset, std::span<const std::byte> bytes, Diag
 }
 
 bool AtomicFile::commit(Diagnostics &diagnostics, bool durable) {
-  bool ok = (!durable || ::fsync(state_->fd.get()) == 0) && state_->fd.close();
+  bool ok = !durable || ::fsync(state_->fd.get()) == 0;
+  // A name that is taken cannot be linked to, only renamed to: then there is a temporary name for a moment,
+  // of the whole file.
+  if (ok && state_->nameless) {
+    std::string opened = openedName(state_->fd.get());
+    auto link = [&](const std::string &name) {
+      return ::linkat(AT_FDCWD, opened.c_str(), AT_FDCWD, name.c_str(), AT_SYMLINK_FOLLOW) == 0;
+    };
+    ok = link(state_->target);
+    while (!ok && errno == EEXIST) {
+      if (state_->entry)
+        unregisterUnfinished(state_->entry);
+      state_->temporary = temporaryName(state_->target);
+      state_->entry = registerUnfinished(state_->temporary);
+      ok = link(state_->temporary);
+    }
+  }
+  ok = ok && state_->fd.close();
   if (ok && state_->entry) {
     ok = ::rename(state_->temporary.c_str(), state_->target.c_str()) == 0;
     if (ok)

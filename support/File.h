@@ -34,10 +34,11 @@ private:
   std::span<const std::byte> bytes_;
 };
 
-/// A file being written under a temporary name in the folder of `path`, which `commit` renames to `path`.
-/// Without commit nothing is left: the temporary file goes with the object, or when the process is ended by
-/// SIGINT, SIGTERM or SIGHUP (unless the program handles or ignores that signal itself). What is not a
-/// regular file (/dev/null, a pipe) is written directly.
+/// A file being written in the folder of `path`, which `commit` gives its name. Without commit nothing is
+/// left, however the process ends: the file has no name until then (O_TMPFILE). Where the file system lacks
+/// that, it has a temporary name, which goes with the object, or when the process is ended by SIGINT, SIGTERM
+/// or SIGHUP (unless the program handles or ignores that signal itself). What is not a regular file
+/// (/dev/null, a pipe) is written directly.
 class AtomicFile {
 public:
   /// An error (the path and the system's reason) if nothing can be written at `path`.

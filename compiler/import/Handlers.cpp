@@ -1,9 +1,11 @@
 #include "compiler/import/Handlers.h"
 
+#include "compiler/import/Opsets.h"
+
 namespace npuc::importer {
 namespace {
 
-constexpr int newest = 26;
+constexpr int newest = newestOpset;
 
 constexpr HandlerRow standard[] = {
     {"Abs", 6, newest, elementwise::abs},

@@ -1,6 +1,7 @@
 #include "compiler/import/Importer.h"
 
 #include "compiler/import/Handlers.h"
+#include "compiler/import/Opsets.h"
 #include "compiler/import/Shapes.h"
 #include "compiler/import/Types.h"
 
@@ -18,7 +19,6 @@ using namespace mlir;
 
 namespace {
 
-constexpr int64_t firstOpset = 11, lastOpset = 26;
 /// Functions within functions, branches within branches.
 constexpr int maximumDepth = 64;
 
@@ -130,10 +130,10 @@ OwningOpRef<ModuleOp> Importer::run(Location location) {
 
 bool Importer::checkOpsets() {
   auto version = opsets_.find("");
-  if (version == opsets_.end() || (version->second >= firstOpset && version->second <= lastOpset))
+  if (version == opsets_.end() || (version->second >= oldestOpset && version->second <= newestOpset))
     return true;
   diagnostics_.error("", fmt::format("the model uses opset {} of ai.onnx", version->second),
-                     fmt::format("opsets {} to {} are read", firstOpset, lastOpset),
+                     fmt::format("opsets {} to {} are read", oldestOpset, newestOpset),
                      "convert it with onnx.version_converter, or export it with another opset");
   return false;
 }
@@ -225,7 +225,8 @@ void Importer::importNode(const onnx::NodeProto &node, Scope &scope) {
   try {
     // An operator that cannot be imported is reported even where an operand is missing already: all of them
     // at once.
-    bool isKnown = localFunction(node) || node.op_type() == "If" || node.op_type() == "Constant" ||
+    bool isKnown = localFunction(node) ||
+                   (normalized(node.domain()).empty() && importsWithoutHandler(node.op_type())) ||
                    findHandler(normalized(node.domain()), node.op_type(), static_cast<int>(view.since())) ||
                    (schema && (schema->HasFunction() || schema->HasContextDependentFunction()));
     if (!isKnown)

@@ -68,6 +68,17 @@ std::optional<ModelFile> ModelFile::open(const std::string &path, Diagnostics &d
   return file;
 }
 
+std::optional<MappedFile> ModelFile::openDataFile(const std::string &path, const std::string &location,
+                                                  Diagnostics &diagnostics) const {
+  Diagnostics reason;
+  std::optional<MappedFile> file = MappedFile::open(path, reason);
+  if (!file)
+    diagnostics.error(path_, fmt::format("external data '{}' cannot be read", location),
+                      fmt::format("{}: {}", path, reason.all().front().why),
+                      "put the data file beside the model");
+  return file;
+}
+
 const MappedFile *ModelFile::dataFile(const std::string &location, Diagnostics &diagnostics) {
   auto [entry, isNew] = files_.try_emplace(location);
   if (isNew) {
@@ -76,7 +87,7 @@ const MappedFile *ModelFile::dataFile(const std::string &location, Diagnostics &
       diagnostics.error(path_, fmt::format("external data '{}' lies outside of the model's folder", location),
                         *reason, "put the data file beside the model and state its name alone");
     else
-      entry->second = MappedFile::open((folder / location).string(), diagnostics);
+      entry->second = openDataFile(folder / location, location, diagnostics);
   }
   return entry->second ? &*entry->second : nullptr;
 }

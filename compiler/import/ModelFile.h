@@ -37,6 +37,8 @@ public:
 
 private:
   ModelFile() = default;
+  std::optional<MappedFile> openDataFile(const std::string &path, const std::string &location,
+                                         Diagnostics &diagnostics) const;
   const MappedFile *dataFile(const std::string &location, Diagnostics &diagnostics);
 
   std::string path_;

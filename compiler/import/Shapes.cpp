@@ -204,8 +204,11 @@ private:
     return shape;
   }
 
+  /// A symbol once, where it stands first.
   void reportUnbound(const ModelInput &input, size_t d, std::optional<int64_t> size) {
     const ModelInput::Dim &dim = (*input.shape)[d];
+    if (!dim.symbol.empty() && !reported_.insert(dim.symbol).second)
+      return;
     std::string why = fmt::format("the model declares {}", spelled(*input.shape));
     std::string whole = fmt::format("--shape {}=…", input.name);
     bool isName = !dim.symbol.empty() &&
@@ -227,6 +230,7 @@ private:
   Diagnostics &diagnostics_;
   Symbols symbols_;
   std::map<std::string, std::string> sources_;
+  std::set<std::string> reported_;
 };
 
 } // namespace

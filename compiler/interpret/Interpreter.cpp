@@ -188,10 +188,13 @@ std::optional<std::vector<HostTensor>> bindArguments(mlir::func::FuncOp function
     auto type = llvm::cast<mlir::RankedTensorType>(function.getArgumentTypes()[i]);
     bool given = std::any_of(inputs.begin(), inputs.end(),
                              [&](const NamedArray &input) { return input.name == names[i]; });
-    if (!given)
-      diagnostics.error("input '" + names[i] + "'", "it is missing",
-                        "the model wants " + std::string(name(elementTypeOf(type))) + " of shape " +
-                            shapeText(shapeOf(type)));
+    if (given)
+      continue;
+    bool narrowed = function.getArgAttr(i, "nn.range") != nullptr;
+    diagnostics.error("input '" + names[i] + "'", "it is missing",
+                      "the model wants " +
+                          std::string(name(narrowed ? ElementType::I64 : elementTypeOf(type))) +
+                          " of shape " + shapeText(shapeOf(type)));
   }
   if (diagnostics.errorCount() != before)
     return std::nullopt;

@@ -15,17 +15,22 @@
 #include "compiler/interpret/Evaluate.h"
 #include "compiler/lower/Lower.h"
 #include "compiler/pipeline/Dialects.h"
+#include "compiler/pipeline/PlanReport.h"
 #include "compiler/pipeline/Work.h"
 #include "compiler/tile/Plan.h"
+#include "dialects/nn/IR/NN.h"
 #include "dialects/nn/Transforms/Passes.h"
+#include "dialects/npu/IR/Npu.h"
 #include "runtime/artifact/Artifact.h"
 #include "runtime/artifact/Writer.h"
+#include "support/File.h"
 #include "support/ThreadPool.h"
 
 #include <limits>
 
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/IR/Verifier.h"
+#include "mlir/Parser/Parser.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Transforms/Passes.h"
 
@@ -48,6 +53,9 @@ std::optional<T> find(std::span<const std::string_view> names, std::string_view 
 std::string whereOf(Location location) {
   std::string name;
   location->walk([&](Location part) {
+    if (auto file = dyn_cast<FileLineColLoc>(part); file && file.getLine() > 0)
+      name = file.getFilename().str() + ":" + std::to_string(file.getLine()) + ":" +
+             std::to_string(file.getColumn());
     auto named = dyn_cast<NameLoc>(part);
     if (!named)
       return WalkResult::advance();
@@ -137,6 +145,7 @@ struct Compilation::State {
 
   func::FuncOp main() { return *module->getOps<func::FuncOp>().begin(); }
 
+  bool loadTarget(Diagnostics &diagnostics);
   bool toNn(Diagnostics &diagnostics);
   bool toLinalg(Diagnostics &diagnostics);
   bool toTiled();
@@ -177,12 +186,17 @@ std::optional<FloatType> Compilation::State::floatType(Diagnostics &diagnostics)
   return std::nullopt;
 }
 
-bool Compilation::State::toLinalg(Diagnostics &diagnostics) {
+bool Compilation::State::loadTarget(Diagnostics &diagnostics) {
+  if (options.target.empty())
+    return true;
   std::optional<target::TargetDescription> description =
       target::load(options.target, options.targetOptions, diagnostics);
-  if (!description)
-    return false;
-  target = std::move(*description);
+  if (description)
+    target = std::move(*description);
+  return description.has_value();
+}
+
+bool Compilation::State::toLinalg(Diagnostics &diagnostics) {
   std::optional<FloatType> type = floatType(diagnostics);
   if (!type)
     return false;
@@ -244,8 +258,42 @@ std::unique_ptr<Compilation> Compilation::import(const std::string &model, const
   auto state = std::make_unique<State>(options);
   state->model = model;
   Forward forward(state->context, diagnostics);
-  if (!state->toNn(diagnostics))
+  bool hasTarget = state->loadTarget(diagnostics);
+  if (!state->toNn(diagnostics) || !hasTarget)
     return nullptr;
+  return std::unique_ptr<Compilation>(new Compilation(std::move(state)));
+}
+
+/// The level that a module's text stands at: that of the lowest dialect in it.
+static std::optional<Level> levelOf(ModuleOp module) {
+  std::optional<Level> level;
+  module.walk([&](Operation *op) {
+    if (llvm::isa_and_nonnull<npu::NpuDialect>(op->getDialect()))
+      level = Level::Npu;
+    else if (llvm::isa_and_nonnull<nn::NNDialect>(op->getDialect()) && !level)
+      level = Level::Nn;
+  });
+  return level;
+}
+
+std::unique_ptr<Compilation> Compilation::resume(const std::string &file, const Options &options,
+                                                 Diagnostics &diagnostics) {
+  auto state = std::make_unique<State>(options);
+  state->model = file;
+  Forward forward(state->context, diagnostics);
+  if (!state->loadTarget(diagnostics) || !MappedFile::open(file, diagnostics))
+    return nullptr;
+  state->module = parseSourceFile<ModuleOp>(file, ParserConfig(&state->context));
+  if (!state->module)
+    return nullptr;
+  std::optional<Level> level = levelOf(*state->module);
+  if (!level) {
+    diagnostics.error(file, "it holds no level that can be read back",
+                      "it has operations of neither nn nor npu",
+                      "--dump-dir writes 0-nn.mlir and 3-npu.mlir");
+    return nullptr;
+  }
+  state->level = *level;
   return std::unique_ptr<Compilation>(new Compilation(std::move(state)));
 }
 
@@ -280,7 +328,7 @@ bool Compilation::lowerTo(Level level, Diagnostics &diagnostics) {
   return true;
 }
 
-std::string Compilation::text() const {
+std::string Compilation::text(bool withNodes) const {
   if (state_->level == Level::Graph)
     return schedule::print(state_->graph);
   if (state_->level == Level::Isa)
@@ -288,7 +336,7 @@ std::string Compilation::text() const {
   std::string text;
   llvm::raw_string_ostream stream(text);
   OpPrintingFlags flags;
-  flags.enableDebugInfo(false);
+  flags.enableDebugInfo(withNodes);
   state_->module->print(stream, flags);
   return text;
 }
@@ -306,10 +354,19 @@ std::optional<std::vector<std::byte>> Compilation::constant(uint32_t buffer, Dia
 }
 
 bool Compilation::write(const std::string &path, bool withConstants, Diagnostics &diagnostics) const {
-  const isa::Program &program = state_->solution->program;
   std::optional<artifact::Writer> writer = artifact::Writer::toFile(path, diagnostics);
-  if (!writer)
-    return false;
+  return writer && fill(*writer, withConstants, diagnostics);
+}
+
+std::optional<std::string> Compilation::encode(bool withConstants, Diagnostics &diagnostics) const {
+  artifact::Writer writer = artifact::Writer::toMemory();
+  if (!fill(writer, withConstants, diagnostics))
+    return std::nullopt;
+  return writer.bytes();
+}
+
+bool Compilation::fill(artifact::Writer &writer, bool withConstants, Diagnostics &diagnostics) const {
+  const isa::Program &program = state_->solution->program;
   artifact::Manifest manifest;
   manifest.set_model(state_->model.substr(state_->model.find_last_of('/') + 1));
   *manifest.mutable_target() = state_->target;
@@ -318,7 +375,7 @@ bool Compilation::write(const std::string &path, bool withConstants, Diagnostics
   entry.set_name(program.name);
   std::string streams = isa::encodeStreams(program);
   std::optional<uint32_t> section =
-      writer->add(artifact::STREAMS, program.name, std::as_bytes(std::span(streams)), diagnostics);
+      writer.add(artifact::STREAMS, program.name, std::as_bytes(std::span(streams)), diagnostics);
   if (!section)
     return false;
   entry.set_streams(*section);
@@ -334,7 +391,7 @@ bool Compilation::write(const std::string &path, bool withConstants, Diagnostics
     std::optional<std::vector<std::byte>> bytes = constant(i, diagnostics);
     if (!bytes)
       return false;
-    std::optional<uint32_t> at = writer->add(artifact::CONSTANTS, buffer.name(), *bytes, diagnostics);
+    std::optional<uint32_t> at = writer.add(artifact::CONSTANTS, buffer.name(), *bytes, diagnostics);
     if (!at)
       return false;
     buffer.set_section(*at);
@@ -342,7 +399,8 @@ bool Compilation::write(const std::string &path, bool withConstants, Diagnostics
   if (!describeWork(state_->work, state_->target, *entry.mutable_statistics(), diagnostics))
     return false;
   entry.mutable_statistics()->set_predicted_cycles(state_->solution->cycles);
-  return writer->finish(std::move(manifest), diagnostics);
+  describePlan(state_->graph, *state_->solution, entry);
+  return writer.finish(std::move(manifest), diagnostics);
 }
 
 } // namespace npuc::pipeline

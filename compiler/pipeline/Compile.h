@@ -16,6 +16,10 @@
 #include <string>
 #include <vector>
 
+namespace npuc::artifact {
+class Writer;
+}
+
 namespace npuc::pipeline {
 
 /// How the floats of a model are stored and multiplied. Sums are fp32.
@@ -44,16 +48,22 @@ struct Options {
 /// One model on its way. Steps run as far as a question needs and no further.
 class Compilation {
 public:
-  /// Imports the model and recovers its meaning: Level::Nn. Nothing, and every error, if it cannot.
+  /// Loads the target, if one is named, imports the model and recovers its meaning: Level::Nn. Nothing, and
+  /// every error, if it cannot.
   static std::unique_ptr<Compilation> import(const std::string &model, const Options &options,
+                                             Diagnostics &diagnostics);
+  /// Goes on from a file with the text of Level::Nn or Level::Npu, as `text(true)` gives it. At Level::Npu
+  /// the model's work is not known any more.
+  static std::unique_ptr<Compilation> resume(const std::string &file, const Options &options,
                                              Diagnostics &diagnostics);
   ~Compilation();
 
   /// Lowers to `level`; false, and errors, if that cannot be done.
   bool lowerTo(Level level, Diagnostics &diagnostics);
   Level level() const;
-  /// The text of the level reached.
-  std::string text() const;
+  /// The text of the level reached; of one in MLIR, `withNodes` says of each operation which node it came
+  /// from.
+  std::string text(bool withNodes = false) const;
 
   /// Level::Nn: the module.
   mlir::ModuleOp module() const;
@@ -66,9 +76,12 @@ public:
 
   /// Writes the artifact, which is at Level::Isa; constants are read, converted and written one at a time.
   bool write(const std::string &path, bool withConstants, Diagnostics &diagnostics) const;
+  /// The same, in memory.
+  std::optional<std::string> encode(bool withConstants, Diagnostics &diagnostics) const;
 
 private:
   struct State;
+  bool fill(artifact::Writer &writer, bool withConstants, Diagnostics &diagnostics) const;
   explicit Compilation(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };

@@ -10,13 +10,25 @@
 namespace npuc::npu_sim {
 namespace {
 
-// What stands in the artifact of the bound that the compiler found.
-profile::Facts factsOf(const artifact::Statistics &statistics) {
+// What stands in the artifact of what the compiler found and decided.
+profile::Facts factsOf(const artifact::EntryPoint &entry) {
   profile::Facts facts;
+  const artifact::Statistics &statistics = entry.statistics();
   const timing::LowerBound bound = {statistics.multiply_add_cycles(), statistics.vector_cycles(),
                                     statistics.dram_cycles()};
   if (bound.cycles() > 0)
     facts.lowerBound = bound;
+  if (statistics.predicted_cycles() > 0)
+    facts.predictedCycles = statistics.predicted_cycles();
+  for (const artifact::OperatorPlan &plan : entry.operators())
+    facts.plans[plan.name()] = {plan.cores(),
+                                {plan.tile().begin(), plan.tile().end()},
+                                plan.constant_bytes(),
+                                plan.dram_read_bytes(),
+                                plan.dram_written_bytes(),
+                                plan.exchanged_bytes(),
+                                plan.predicted_start(),
+                                plan.predicted_end()};
   return facts;
 }
 
@@ -26,7 +38,7 @@ public:
       : artifact_(std::move(artifact)), program_(artifact_->program(entryPoint)),
         timeline_(std::move(timeline)),
         report_(profile::makeReport(program_, timeline_, artifact_->target(),
-                                    factsOf(artifact_->entryPoint(entryPoint).statistics()))) {}
+                                    factsOf(artifact_->entryPoint(entryPoint)))) {}
 
   double cycles() const override { return static_cast<double>(timeline_.cycles); }
   double milliseconds() const override { return timeline_.milliseconds; }

@@ -113,6 +113,60 @@ std::string shown(const std::string &source) {
   return source.empty() ? "(no source)" : source;
 }
 
+nlohmann::ordered_json operatorJson(const OperatorTime &op) {
+  nlohmann::ordered_json out = {{"name", op.name},
+                                {"cycles", op.cycles},
+                                {"commands", op.commands},
+                                {"first_start", op.firstStart},
+                                {"last_end", op.lastEnd},
+                                {"matrix_cycles", op.busy[0]},
+                                {"vector_cycles", op.busy[1]},
+                                {"dma_cycles", op.busy[2]},
+                                {"semaphore_wait_cycles", op.semaphoreWait},
+                                {"bound", timing::name(op.bound)},
+                                {"plan", nullptr}};
+  if (op.plan)
+    out["plan"] = {{"cores", op.plan->cores},
+                   {"tile", op.plan->tile},
+                   {"constant_bytes", op.plan->constantBytes},
+                   {"dram_read_bytes", op.plan->dramReadBytes},
+                   {"dram_written_bytes", op.plan->dramWrittenBytes},
+                   {"exchanged_bytes", op.plan->exchangedBytes},
+                   {"predicted_start", op.plan->predictedStart},
+                   {"predicted_end", op.plan->predictedEnd}};
+  return out;
+}
+
+/// A line for each of the `top` longest operators, with its plan where that is known.
+std::string operatorTable(const Report &report, size_t top) {
+  const bool planned =
+      std::ranges::any_of(report.operators, [](const OperatorTime &op) { return op.plan.has_value(); });
+  std::string out = fmt::format("\n{:>10} {:>6} {:>11} {:>11} {:>11}  {:<16}", "cycles", "%", "matrix",
+                                "vector", "dma", "bound by");
+  if (planned)
+    out += fmt::format(" {:>5} {:<14} {:>11} {:>11} {:>10} {:>10} ", "cores", "tile", "constants", "tensors",
+                       "span", "predicted");
+  out += " operator\n";
+  for (const OperatorTime &op : std::span(report.operators).first(std::min(top, report.operators.size()))) {
+    out += fmt::format("{:>10} {:>6.1f} {:>11} {:>11} {:>11}  {:<16}", op.cycles,
+                       percent(double(op.cycles), double(report.cycles)), op.busy[0], op.busy[1], op.busy[2],
+                       timing::name(op.bound));
+    if (planned && op.plan)
+      out += fmt::format(" {:>5} {:<14} {:>11} {:>11} {:>10} {:>10} ", op.plan->cores,
+                         fmt::format("{}", fmt::join(op.plan->tile, "x")), op.plan->constantBytes,
+                         op.plan->dramReadBytes + op.plan->dramWrittenBytes, op.lastEnd - op.firstStart,
+                         op.plan->predictedEnd - op.plan->predictedStart);
+    else if (planned)
+      out += std::string(68, ' ');
+    out += fmt::format(" {}\n", shown(op.name));
+  }
+  if (planned)
+    out += "constants, tensors: bytes to and from DRAM; a tensor that stays on chip has none. span: from its "
+           "first start to "
+           "its last end.\n";
+  return out;
+}
+
 } // namespace
 
 Report makeReport(const isa::Program &program, const timing::Timeline &timeline,
@@ -125,6 +179,7 @@ Report makeReport(const isa::Program &program, const timing::Timeline &timeline,
   report.launchMilliseconds = timeline.launchMilliseconds;
   report.transferMilliseconds = transferMilliseconds(program, target.host());
   report.lowerBound = facts.lowerBound;
+  report.predictedCycles = facts.predictedCycles;
   if (facts.lowerBound && timeline.milliseconds > 0)
     report.efficiency = facts.lowerBound->cycles() / (target.clock_ghz() * 1e6) / timeline.milliseconds;
   report.energy = timeline.energy;
@@ -139,6 +194,9 @@ Report makeReport(const isa::Program &program, const timing::Timeline &timeline,
     for (const CommandTime &time : stream)
       report.engines[time.engine].bounds[time.bound] += time.busy();
   report.operators = operators(program, timeline);
+  for (OperatorTime &op : report.operators)
+    if (auto plan = facts.plans.find(op.name); plan != facts.plans.end())
+      op.plan = plan->second;
   report.assumed = target::assumedFields(target);
   return report;
 }
@@ -153,6 +211,8 @@ std::string text(const Report &report, size_t top) {
         "lower bound {:.0f} cycles (multiply-adds {:.0f}, vector {:.0f}, DRAM {:.0f}); efficiency {:.3f}\n",
         report.lowerBound->cycles(), report.lowerBound->multiplyAddCycles, report.lowerBound->vectorCycles,
         report.lowerBound->dramCycles, report.efficiency.value_or(0));
+  if (report.predictedCycles)
+    out += fmt::format("predicted while compiling: {:.0f} cycles\n", *report.predictedCycles);
   out += fmt::format(
       "DRAM: {} bytes read, {} written, {:.1f} % of its bandwidth; row hits {}, misses {}, conflicts {}\n",
       report.dram.readBytes, report.dram.writtenBytes, 100 * report.dramShare, report.dram.hits,
@@ -172,14 +232,7 @@ std::string text(const Report &report, size_t top) {
                        percent(double(engine.time.queueFull), whole),
                        percent(double(engine.time.notDispatched), whole), timing::name(most(engine.bounds)));
 
-  out += fmt::format("\n{:>12} {:>7} {:>12} {:>12} {:>12}  {:<16} {}\n", "cycles", "%", "matrix", "vector",
-                     "dma", "bound by", "operator");
-  for (size_t i = 0; i < std::min(top, report.operators.size()); ++i) {
-    const OperatorTime &op = report.operators[i];
-    out += fmt::format("{:>12} {:>7.1f} {:>12} {:>12} {:>12}  {:<16} {}\n", op.cycles,
-                       percent(double(op.cycles), whole), op.busy[0], op.busy[1], op.busy[2],
-                       timing::name(op.bound), shown(op.name));
-  }
+  out += operatorTable(report, top);
   if (report.operators.size() > top)
     out += fmt::format("… and {} more\n", report.operators.size() - top);
 
@@ -202,6 +255,7 @@ std::string json(const Report &report) {
   out["simulated_ms"] = report.milliseconds;
   out["launch_ms"] = report.launchMilliseconds;
   out["transfer_ms"] = report.transferMilliseconds;
+  out["predicted_cycles"] = orNull(report.predictedCycles);
   out["lower_bound_cycles"] = report.lowerBound ? Json(report.lowerBound->cycles()) : Json();
   out["efficiency"] = orNull(report.efficiency);
   out["bounds"] = Json();
@@ -242,16 +296,7 @@ std::string json(const Report &report) {
                               {"reason", field.reason}});
   out["operators"] = Json::array();
   for (const OperatorTime &op : report.operators)
-    out["operators"].push_back({{"name", op.name},
-                                {"cycles", op.cycles},
-                                {"commands", op.commands},
-                                {"first_start", op.firstStart},
-                                {"last_end", op.lastEnd},
-                                {"matrix_cycles", op.busy[0]},
-                                {"vector_cycles", op.busy[1]},
-                                {"dma_cycles", op.busy[2]},
-                                {"semaphore_wait_cycles", op.semaphoreWait},
-                                {"bound", timing::name(op.bound)}});
+    out["operators"].push_back(operatorJson(op));
   return out.dump(2, ' ', false, Json::error_handler_t::replace);
 }
 

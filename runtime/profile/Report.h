@@ -13,10 +13,23 @@
 
 namespace npuc::profile {
 
+/// What the compiler decided for the commands of one source.
+struct OperatorPlan {
+  uint32_t cores = 0;
+  std::vector<int64_t>
+      tile; ///< Of its largest command: m, n, k of a contraction, or a vector command's loops.
+  /// That it moves: from DRAM, of constants and of all else; to DRAM; between scratchpads. Tensors that it
+  /// finds and leaves on chip are no part of these.
+  uint64_t constantBytes = 0, dramReadBytes = 0, dramWrittenBytes = 0, exchangedBytes = 0;
+  uint64_t predictedStart = 0, predictedEnd = 0; ///< By the scheduler, in cycles.
+};
+
 /// What a report says beside what the timeline knows.
 struct Facts {
   /// Of the model's work, counted on its operations; the report has no efficiency without it.
   std::optional<timing::LowerBound> lowerBound;
+  std::optional<double> predictedCycles;
+  std::map<std::string, OperatorPlan> plans; ///< By source.
 };
 
 /// All commands of one source (Command::source), over all cores.
@@ -29,6 +42,7 @@ struct OperatorTime {
   std::array<uint64_t, 3> busy{};               ///< By isa::Engine, all cores.
   uint64_t semaphoreWait = 0;                   ///< Of its commands, at the front of their engines.
   timing::Bound bound = timing::Bound::Nothing; ///< What most of its busy cycles are bound by.
+  std::optional<OperatorPlan> plan;
 };
 
 struct Report {
@@ -38,6 +52,7 @@ struct Report {
   /// Inputs and outputs over the host link: latency once each way, bytes at its rate.
   double transferMilliseconds = 0;
   std::optional<timing::LowerBound> lowerBound;
+  std::optional<double> predictedCycles;
   std::optional<double> efficiency; ///< Lower bound over simulated time, launch included.
   timing::EnergyUse energy;
   timing::DramModel::Statistics dram;
@@ -61,9 +76,9 @@ Report makeReport(const isa::Program &program, const timing::Timeline &timeline,
 /// figures.
 std::string text(const Report &report, size_t top = 20);
 
-/// schema_version 1: program, target, simulated_cycles, simulated_ms, transfer_ms, lower_bound_cycles,
-/// efficiency, bounds, energy_joules, dram_bytes, int8_share, engines, peak_scratchpad_bytes, assumed,
-/// operators. What is unknown is null.
+/// schema_version 1: program, target, simulated_cycles, predicted_cycles, simulated_ms, transfer_ms,
+/// lower_bound_cycles, efficiency, bounds, energy_joules, dram_bytes, int8_share, engines,
+/// peak_scratchpad_bytes, assumed, operators. What is unknown is null.
 std::string json(const Report &report);
 
 /// One file, nothing fetched: the text report's figures, a strip for each engine over time, the table of

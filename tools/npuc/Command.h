@@ -10,9 +10,6 @@
 
 namespace npuc::tool {
 
-/// Exit codes.
-enum Status { Done = 0, UsersMistake = 1, WrongUsage = 2, OurBug = 70 };
-
 /// What a run of the tool collects.
 struct Session {
   Diagnostics diagnostics;
@@ -25,12 +22,20 @@ struct Command {
   std::function<bool(Session &)> run;
 };
 
+Command addCheck(CLI::App &tool);
+Command addCompare(CLI::App &tool);
 Command addCompile(CLI::App &tool);
+Command addDiff(CLI::App &tool);
+Command addInspect(CLI::App &tool);
+Command addOps(CLI::App &tool);
 Command addRun(CLI::App &tool);
 Command addTargets(CLI::App &tool);
 Command addVersion(CLI::App &tool);
 
 /// Writes text to a file, or to standard output if no file is named (or "-").
 bool writeText(const std::string &path, const std::string &text, Diagnostics &diagnostics);
+
+/// Whether a file can be written there: to say so before long work. What is not a regular file is not tried.
+bool isWritable(const std::string &path, Diagnostics &diagnostics);
 
 } // namespace npuc::tool

@@ -2,23 +2,53 @@
 #include "tools/npuc/Command.h"
 #include "tools/npuc/ModelOptions.h"
 
+#include <filesystem>
+
 namespace npuc::tool {
 namespace {
 
 struct Options {
   ModelOptions model;
-  std::string emit, output, weights = "all";
+  std::string emit, output, weights = "all", dumpFolder, resumeFrom;
 };
+
+/// What a level's text is called in the dump's folder: numbered in order, .mlir where MLIR's tools read it.
+std::string dumpName(pipeline::Level level) {
+  bool isMlir = level < pipeline::Level::Graph;
+  return std::to_string(static_cast<int>(level)) + "-" + std::string(name(level)) +
+         (isMlir ? ".mlir" : ".txt");
+}
+
+/// Lowers to `last`, and dumps every level on the way if that is asked for.
+bool lower(pipeline::Compilation &compilation, pipeline::Level last, const std::string &folder,
+           Diagnostics &d) {
+  if (folder.empty())
+    return compilation.lowerTo(last, d);
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  for (pipeline::Level level = compilation.level();;
+       level = static_cast<pipeline::Level>(static_cast<int>(level) + 1)) {
+    if (!compilation.lowerTo(level, d) ||
+        !writeText(folder + "/" + dumpName(level), compilation.text(true), d))
+      return false;
+    if (level == last)
+      return true;
+  }
+}
 
 bool compileModel(Options &options, Session &session) {
   Diagnostics &d = session.diagnostics;
-  if (!options.model.finish({}, d))
+  if (!options.model.finish({}, d) || (!options.output.empty() && !isWritable(options.output, d)))
     return false;
   std::optional<pipeline::Level> level =
       options.emit.empty() ? pipeline::Level::Isa : pipeline::levelFromName(options.emit);
   std::unique_ptr<pipeline::Compilation> compilation =
-      pipeline::Compilation::import(options.model.model, options.model.compile, d);
-  if (!compilation || !compilation->lowerTo(*level, d))
+      options.resumeFrom.empty()
+          ? pipeline::Compilation::import(options.model.model, options.model.compile, d)
+          : pipeline::Compilation::resume(options.resumeFrom, options.model.compile, d);
+  if (compilation && compilation->level() > *level)
+    d.error("--emit=" + options.emit, "is behind the level to go on from");
+  if (d.hasErrors() || !compilation || !lower(*compilation, *level, options.dumpFolder, d))
     return false;
   if (!options.emit.empty())
     return writeText(options.output, compilation->text(), d);
@@ -39,7 +69,13 @@ Command addCompile(CLI::App &tool) {
                   "all, or none for an artifact that only its time can be asked of")
       ->check(CLI::IsMember({"all", "none"}));
   app->add_option("-o,--output", options->output, "the file to write");
+  app->add_option("--dump-dir", options->dumpFolder, "a folder to write the text of every level to");
+  app->get_option("MODEL")->required(false);
+  app->add_option("--resume-from", options->resumeFrom,
+                  "instead of MODEL: the text of level nn or npu, as --dump-dir writes it, to go on from");
   app->callback([options] {
+    if (options->model.model.empty() == options->resumeFrom.empty())
+      throw CLI::ValidationError("one of MODEL and --resume-from is required");
     if (options->emit != "nn" && options->model.compile.target.empty())
       throw CLI::RequiredError("--target");
     if (options->emit.empty() && options->output.empty())

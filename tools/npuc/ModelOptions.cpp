@@ -1,6 +1,12 @@
 #include "tools/npuc/ModelOptions.h"
 
+#include "compiler/import/Import.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
 #include <charconv>
+#include <map>
 
 namespace npuc::tool {
 namespace {
@@ -21,19 +27,116 @@ std::optional<std::vector<int64_t>> parseShape(std::string_view text) {
   }
 }
 
+/// NumPy's type for a type as nn prints it; nothing where arrays of several types are taken.
+std::optional<ElementType> arrayType(const std::string &type) {
+  static const std::map<std::string, ElementType> types = {
+      {"i1", ElementType::Bool},  {"i8", ElementType::I8},    {"ui8", ElementType::U8},
+      {"i16", ElementType::I16},  {"ui16", ElementType::U16}, {"i32", ElementType::I32},
+      {"ui32", ElementType::U32}, {"i64", ElementType::I64},  {"ui64", ElementType::U64},
+      {"f16", ElementType::F16},  {"f32", ElementType::F32},  {"f64", ElementType::F64}};
+  auto found = types.find(type);
+  return found == types.end() ? std::nullopt : std::optional(found->second);
+}
+
+std::string spelled(const importer::ModelInput &input) {
+  std::string text = input.type == "i1" ? "bool" : input.type;
+  if (!input.shape)
+    return text;
+  std::vector<std::string> dims;
+  for (const auto &dim : *input.shape)
+    dims.push_back(dim.size >= 0 ? std::to_string(dim.size) : dim.symbol.empty() ? "?" : dim.symbol);
+  return fmt::format("{}[{}]", text, fmt::join(dims, ", "));
+}
+
+/// Where a symbol got its size.
+struct SymbolSize {
+  int64_t size;
+  std::string input;
+};
+
+bool fits(const importer::ModelInput &input, const Array &array, std::map<std::string, SymbolSize> &symbols,
+          Diagnostics &diagnostics) {
+  size_t before = diagnostics.errorCount();
+  std::string where = fmt::format("input '{}'", input.name);
+  std::string given = fmt::format("the file has {}[{}]", name(array.type), fmt::join(array.shape, ", "));
+  std::optional<ElementType> type = arrayType(input.type);
+  if (type && *type != array.type)
+    diagnostics.error(where, "the type is wrong",
+                      fmt::format("the model wants {}, {}", spelled(input), given),
+                      fmt::format("convert it, in NumPy with .astype(), to {}", name(*type)));
+  if (!input.shape)
+    return diagnostics.errorCount() == before;
+  bool good = input.shape->size() == array.shape.size();
+  for (size_t d = 0; good && d < array.shape.size(); ++d)
+    good = (*input.shape)[d].size < 0 || (*input.shape)[d].size == array.shape[d];
+  if (!good)
+    diagnostics.error(where, "the shape is wrong",
+                      fmt::format("the model wants {}, {}", spelled(input), given));
+  for (size_t d = 0; good && d < array.shape.size(); ++d) {
+    const importer::ModelInput::Dim &dim = (*input.shape)[d];
+    if (dim.size >= 0 || dim.symbol.empty())
+      continue;
+    auto [known, isNew] = symbols.try_emplace(dim.symbol, SymbolSize{array.shape[d], input.name});
+    if (!isNew && known->second.size != array.shape[d])
+      diagnostics.error(where,
+                        fmt::format("dimension {} ('{}') has another size than in input '{}'", d, dim.symbol,
+                                    known->second.input),
+                        fmt::format("{} here, {} there", array.shape[d], known->second.size));
+  }
+  return diagnostics.errorCount() == before;
+}
+
+/// Whether the arrays are the model's inputs: names, types, ranks, sizes.
+bool checkInputs(const std::string &model, const std::vector<NamedArray> &arrays, Diagnostics &diagnostics) {
+  std::optional<std::vector<importer::ModelInput>> inputs = importer::modelInputs(model, diagnostics);
+  if (!inputs)
+    return false;
+  bool good = true;
+  std::vector<std::string> names, wanted;
+  std::map<std::string, SymbolSize> symbols;
+  for (const importer::ModelInput &input : *inputs) {
+    names.push_back(input.name);
+    wanted.push_back(fmt::format("'{}' {}", input.name, spelled(input)));
+    auto array = std::ranges::find(arrays, input.name, &NamedArray::name);
+    if (array != arrays.end()) {
+      good &= fits(input, array->array, symbols, diagnostics);
+      continue;
+    }
+    good = false;
+    diagnostics.error(fmt::format("input '{}'", input.name), "the inputs lack it",
+                      "the model wants " + spelled(input));
+  }
+  for (const NamedArray &array : arrays) {
+    if (std::ranges::find(names, array.name) != names.end())
+      continue;
+    good = false;
+    std::string near = nearest(array.name, names);
+    diagnostics.error(fmt::format("input '{}'", array.name), "the model has no input of this name",
+                      fmt::format("it wants {}", fmt::join(wanted, ", ")),
+                      near.empty() ? "" : fmt::format("did you mean '{}'?", near));
+  }
+  return good;
+}
+
 } // namespace
 
 void ModelOptions::add(CLI::App &app) {
   app.add_option("MODEL", model, "the model, an .onnx file")->required();
   app.add_option("--shape", shapes,
-                 "sizes of an input, NAME=1x128, or of a symbolic dimension, NAME=128; repeatable");
+                 "sizes of an input, NAME=1x128, or of a symbolic dimension, NAME=128; repeatable")
+      ->allow_extra_args(false);
   app.add_option("--threads", compile.threads, "threads to compile and run with")->capture_default_str();
 }
 
 void ModelOptions::addTarget(CLI::App &app) {
   app.add_option("--target", compile.target, "a target's name (see npuc targets) or a description's file");
+  addPrecision(app);
+}
+
+void ModelOptions::addPrecision(CLI::App &app) {
   app.add_option("--target-option", compile.targetOptions,
-                 "PATH=VALUE: another value of a field of the description; repeatable");
+                 "PATH=VALUE: another value of a field of the description; repeatable")
+      ->allow_extra_args(false);
   app.add_option("--precision", precision, "type of the model's floats: fp16 or bf16")
       ->check(CLI::IsMember(pipeline::precisionNames()));
 }
@@ -51,6 +154,8 @@ bool ModelOptions::finish(const std::vector<NamedArray> &inputs, Diagnostics &di
     }
     compile.shapes[shape.substr(0, equals)] = *sizes;
   }
+  if (!inputs.empty() && !checkInputs(model, inputs, diagnostics))
+    return false;
   for (const NamedArray &input : inputs)
     compile.shapes.try_emplace(input.name, input.array.shape);
   return !diagnostics.hasErrors();

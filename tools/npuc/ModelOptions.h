@@ -19,8 +19,11 @@ struct ModelOptions {
   void add(CLI::App &app);
   /// --target, --target-option, --precision: for what compiles.
   void addTarget(CLI::App &app);
+  /// The latter two alone.
+  void addPrecision(CLI::App &app);
 
-  /// Completes `compile`: shapes from --shape, then from `inputs` for the inputs that --shape leaves.
+  /// Completes `compile`: shapes from --shape, then from `inputs`, if there are any, for the inputs that
+  /// --shape leaves. Inputs must be the model's.
   bool finish(const std::vector<NamedArray> &inputs, Diagnostics &diagnostics);
 
 private:

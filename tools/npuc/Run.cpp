@@ -1,45 +1,92 @@
-// npuc run: a model on the host.
+// npuc run: a model from its file to its outputs, on the host's interpreter or compiled and simulated.
 #include "tools/npuc/Command.h"
+#include "tools/npuc/CompiledModel.h"
 #include "tools/npuc/ModelOptions.h"
 
 #include "compiler/interpret/Interpreter.h"
+#include "tools/npurun/RunArtifact.h"
 
 namespace npuc::tool {
 namespace {
 
+constexpr const char *interpreter = "interpreter";
+
 struct Options {
   ModelOptions model;
-  std::string inputs, outputs, device = "interpreter";
+  RunOptions run;
+
+  /// What the run is about, with shapes bound.
+  std::unique_ptr<pipeline::Compilation> import(const std::vector<NamedArray> &inputs, Diagnostics &d) {
+    if (!model.finish(inputs, d) || (!run.outputs.empty() && !isWritable(run.outputs, d)))
+      return nullptr;
+    return pipeline::Compilation::import(model.model, model.compile, d);
+  }
 };
 
-bool interpret(Options &options, Session &session) {
-  Diagnostics &d = session.diagnostics;
-  std::optional<std::vector<NamedArray>> arrays = readArrays(options.inputs, d);
-  if (!arrays || !options.model.finish(*arrays, d))
-    return false;
-  std::unique_ptr<pipeline::Compilation> compilation =
-      pipeline::Compilation::import(options.model.model, options.model.compile, d);
+bool interpret(Options &options, const std::vector<NamedArray> &inputs, Diagnostics &d) {
+  std::unique_ptr<pipeline::Compilation> compilation = options.import(inputs, d);
   if (!compilation)
     return false;
   auto main = *compilation->module().getOps<mlir::func::FuncOp>().begin();
-  interpret::Interpreter interpreter(main, {.threads = options.model.compile.threads});
-  std::optional<std::vector<NamedArray>> results = interpreter.run(*arrays, d);
-  return results && (options.outputs.empty() || writeNpz(options.outputs, *results, d));
+  interpret::Interpreter runner(main, {.threads = options.model.compile.threads});
+  std::optional<std::vector<NamedArray>> results = runner.run(inputs, d);
+  return results && (options.run.outputs.empty() || writeNpz(options.run.outputs, *results, d));
+}
+
+bool simulate(Options &options, const std::vector<NamedArray> &inputs, Diagnostics &d) {
+  std::unique_ptr<pipeline::Compilation> compilation = options.import(inputs, d);
+  if (!compilation || !compilation->lowerTo(pipeline::Level::Isa, d))
+    return false;
+  std::optional<CompiledModel> compiled = CompiledModel::make(*compilation, !options.run.timingOnly, d);
+  if (!compiled)
+    return false;
+  compilation.reset();
+  options.run.threads = options.model.compile.threads;
+  runArtifact(compiled->artifact(), options.model.model, options.run);
+  return true;
+}
+
+bool runModel(Options &options, Session &session) {
+  std::vector<NamedArray> inputs;
+  if (!options.run.inputs.empty()) {
+    std::optional<std::vector<NamedArray>> read = readArrays(options.run.inputs, session.diagnostics);
+    if (!read)
+      return false;
+    inputs = std::move(*read);
+  }
+  return options.run.device == interpreter ? interpret(options, inputs, session.diagnostics)
+                                           : simulate(options, inputs, session.diagnostics);
 }
 
 } // namespace
 
 Command addRun(CLI::App &tool) {
-  CLI::App *app = tool.add_subcommand("run", "runs a model on the host");
+  CLI::App *app = tool.add_subcommand(
+      "run", "runs a model: on the host, or with --target compiled in memory and simulated");
   auto options = std::make_shared<Options>();
+  options->run.device.clear();
   options->model.add(*app);
-  app->add_option("--inputs", options->inputs,
-                  "the inputs, an .npz file with arrays named as the model's inputs")
-      ->required();
-  app->add_option("--outputs", options->outputs, "the .npz file to write");
-  app->add_option("--device", options->device, "what runs it: interpreter")
-      ->check(CLI::IsMember({"interpreter"}));
-  return {app, [options](Session &session) { return interpret(*options, session); }};
+  options->model.addTarget(*app);
+  options->run.add(*app);
+  app->add_option("--device", options->run.device,
+                  "what to run on: interpreter (the default without --target) or npu-sim");
+  app->callback([options] {
+    bool hasTarget = !options->model.compile.target.empty();
+    if (options->run.device.empty())
+      options->run.device = hasTarget ? "npu-sim" : interpreter;
+    bool onHost = options->run.device == interpreter;
+    const RunOptions &run = options->run;
+    if (!onHost && !hasTarget)
+      throw CLI::RequiredError("--target");
+    if (onHost &&
+        (run.timingOnly || run.json || run.repeat != 1 || !run.profile.empty() || !run.report.empty()))
+      throw CLI::ValidationError(
+          "--timing-only, --repeat, --profile, --report and --json need a --target; the interpreter "
+          "has no time");
+    if (onHost && run.inputs.empty())
+      throw CLI::RequiredError("--inputs");
+  });
+  return {app, [options](Session &session) { return runModel(*options, session); }};
 }
 
 } // namespace npuc::tool

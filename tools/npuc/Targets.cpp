@@ -11,7 +11,7 @@ namespace {
 struct Options {
   std::string name;
   std::vector<std::string> overrides;
-  bool json = false;
+  bool json = false, schema = false;
 };
 
 bool list(Session &session) {
@@ -40,9 +40,13 @@ Command addTargets(CLI::App &tool) {
   auto options = std::make_shared<Options>();
   app->add_option("NAME", options->name, "a target's name or a description's file");
   app->add_option("--target-option", options->overrides,
-                  "PATH=VALUE: another value of a field of the description; repeatable");
+                  "PATH=VALUE: another value of a field of the description; repeatable")
+      ->allow_extra_args(false);
   app->add_flag("--json", options->json, "the description itself");
+  app->add_flag("--schema", options->schema, "the fields that descriptions have, as Markdown");
   return {app, [options](Session &session) {
+            if (options->schema)
+              return writeText("", target::schemaReference(), session.diagnostics);
             return options->name.empty() ? list(session) : show(*options, session);
           }};
 }

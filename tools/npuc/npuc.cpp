@@ -3,8 +3,11 @@
 #include "tools/npuc/Command.h"
 
 #include "support/File.h"
+#include "tools/npurun/RunArtifact.h"
 
+#include <filesystem>
 #include <iostream>
+#include <stdexcept>
 
 namespace npuc::tool {
 
@@ -16,29 +19,27 @@ bool writeText(const std::string &path, const std::string &text, Diagnostics &di
   return writeFile(path, std::as_bytes(std::span(text)), diagnostics);
 }
 
-namespace {
-
-int finish(bool done, const Diagnostics &diagnostics, bool json) {
-  std::cerr << (json ? diagnostics.json() : diagnostics.text());
-  if (diagnostics.hasErrors())
-    return UsersMistake;
-  if (!done)
-    std::cerr << "npuc: this is a bug of npuc: it failed without saying why\n";
-  return done ? Done : OurBug;
+bool isWritable(const std::string &path, Diagnostics &diagnostics) {
+  std::error_code none;
+  if (std::filesystem::exists(path, none) && !std::filesystem::is_regular_file(path, none))
+    return true;
+  return AtomicFile::create(path, diagnostics).has_value();
 }
 
+namespace {
+
 int run(const Command &command, bool json) {
-  Session session;
-  try {
+  return reportFailures("npuc", json, [&] {
+    Session session;
     bool done = command.run(session);
-    return finish(done, session.diagnostics, json);
-  } catch (const std::bad_alloc &) {
-    session.diagnostics.error("", "there is not enough memory");
-    return finish(false, session.diagnostics, json);
-  } catch (const std::exception &bug) {
-    std::cerr << session.diagnostics.text() << "npuc: this is a bug of npuc: " << bug.what() << '\n';
-    return OurBug;
-  }
+    if (session.diagnostics.hasErrors())
+      throw Failure{session.diagnostics};
+    if (!done)
+      throw std::logic_error("it failed without saying why");
+    std::cerr << (json && session.diagnostics.all().empty() ? ""
+                  : json                                    ? session.diagnostics.json()
+                                                            : session.diagnostics.text());
+  });
 }
 
 } // namespace
@@ -52,7 +53,9 @@ int main(int argc, char **argv) {
   std::string form = "text";
   tool.add_option("--diagnostics", form, "form of errors: text or json")
       ->check(CLI::IsMember({"text", "json"}));
-  const Command commands[] = {addCompile(tool), addRun(tool), addTargets(tool), addVersion(tool)};
+  const Command commands[] = {addCheck(tool),   addCompile(tool), addRun(tool),
+                              addCompare(tool), addInspect(tool), addDiff(tool),
+                              addOps(tool),     addTargets(tool), addVersion(tool)};
   try {
     tool.parse(argc, argv);
   } catch (const CLI::ParseError &error) {

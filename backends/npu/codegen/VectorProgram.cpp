@@ -388,6 +388,17 @@ private:
 
 } // namespace
 
+std::optional<VectorInstruction> npuc::codegen::instructionOf(Operation *op) {
+  if (llvm::isa<arith::CmpFOp, arith::CmpIOp>(op))
+    return VectorInstruction{Opcode::Less, computeType(op->getOperand(0).getType()), 0, 0, 0, 0, 0};
+  if (llvm::isa<arith::ExtFOp, arith::TruncFOp>(op))
+    return std::nullopt; // Of a load or a store.
+  std::optional<Opcode> opcode = plainInstruction(op);
+  if (!opcode)
+    return std::nullopt;
+  return VectorInstruction{*opcode, computeType(op->getResult(0).getType()), 0, 0, 0, 0, 0};
+}
+
 FailureOr<ElementType> npuc::codegen::elementType(Type type) {
   if (llvm::isa<IndexType>(type))
     return ElementType::I32;

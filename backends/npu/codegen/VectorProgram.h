@@ -12,6 +12,11 @@ namespace npuc::codegen {
 /// are signed, i1 is Bool); fails for types that no operand can have.
 mlir::FailureOr<ElementType> elementType(mlir::Type type);
 
+/// The instruction that an operation of a scalar body becomes, without its registers: what it costs. Nothing
+/// for one that needs none of its own (loads, stores, constants and indices are none of an engine's lanes'
+/// work).
+std::optional<isa::VectorInstruction> instructionOf(mlir::Operation *op);
+
 /// A body as instructions, with what each output starts from.
 struct VectorProgram {
   llvm::SmallVector<isa::VectorInstruction> instructions;

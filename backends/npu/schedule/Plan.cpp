@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <fmt/format.h>
 #include <numeric>
+#include <set>
 
 namespace npuc::schedule {
 namespace {
@@ -200,6 +201,8 @@ std::span<const uint32_t> Plan::placedWith(const uint32_t &buffer) const {
 bool fits(const Plan &plan, Diagnostics &diagnostics) {
   const TileGraph &graph = plan.problem.graph;
   bool result = true;
+  // Cores that run the same part of the program lack the same bytes: one of them is told.
+  std::set<std::pair<std::string, isa::Space>> told;
   for (uint32_t m = 0; m < plan.need.size(); ++m) {
     const MemoryUse memory = memoryAt(plan.problem.limits, m);
     const auto worst = std::max_element(plan.need[m].begin(), plan.need[m].end());
@@ -210,12 +213,16 @@ bool fits(const Plan &plan, Diagnostics &diagnostics) {
       return one.isUsed() && one.memory == m && one.turn == turn;
     });
     const isa::Command &command = graph.operations[plan.sequence[life->first]];
-    diagnostics.error(command.source < graph.sources.size() ? graph.sources[command.source] : graph.name,
+    result = false;
+    const std::string where =
+        command.source < graph.sources.size() ? graph.sources[command.source] : graph.name;
+    if (!told.emplace(where, memory.space).second)
+      continue;
+    diagnostics.error(where,
                       fmt::format("its working set does not fit in the {} of core {}",
                                   isa::name(memory.space), memory.core),
                       fmt::format("{} bytes are needed at once and {} are there", *worst, memory.capacity),
-                      "use smaller tiles, or keep less on chip between operators");
-    result = false;
+                      "a smaller batch or sequence length needs less");
   }
   return result;
 }

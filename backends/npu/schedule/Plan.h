@@ -68,7 +68,8 @@ private:
   void findChoices();
 };
 
-/// An error for each memory in which more bytes live at once in sequential order than it has.
+/// An error for each memory in which more bytes live at once in sequential order than it has; one of those
+/// that differ in the core alone.
 bool fits(const Plan &plan, Diagnostics &diagnostics);
 
 /// The greatest of the longest chain of operations, and of the work of each engine, DMA and shared resource.

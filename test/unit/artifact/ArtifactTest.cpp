@@ -56,7 +56,7 @@ TEST_CASE("what was written is read") {
   REQUIRE(artifact->constant(2).size() == 64);
   CHECK(static_cast<int8_t>(artifact->constant(2)[4 * 5 + 1]) == artifact::test::weightAt(5, 1));
   CHECK(artifact->manifest().sections(1).offset() % 4096 == 0);
-  CHECK(artifact->section(OPERATORS)->size() == 2);
+  CHECK(artifact->section(QUANTIZATION_REPORT)->size() == 2);
   CHECK_FALSE(artifact->section(PTX));
   CHECK(artifact->findEntryPoint("", diagnostics) == 0u);
   CHECK_FALSE(artifact->findEntryPoint("decode", diagnostics));
@@ -249,9 +249,9 @@ TEST_CASE("sections that overlap, leave the file or hide bytes between them are 
   CHECK(has(changed([](Manifest &m) { m.mutable_sections(1)->set_offset(8193); }),
             "'constants' is not where a section can be"));
   CHECK(has(changed([](Manifest &m) { m.mutable_sections(2)->set_bytes(1 << 20); }),
-            "'operators' is not where a section can be"));
+            "'quantization' is not where a section can be"));
   CHECK(has(changed([](Manifest &m) { m.mutable_sections(2)->set_bytes(uint64_t(-1)); }),
-            "'operators' is not where a section can be"));
+            "'quantization' is not where a section can be"));
   CHECK(has(changed([](Manifest &m) { m.mutable_sections(0)->set_bytes(1); }),
             "a byte between its sections is not zero"));
   CHECK(has(changed([](Manifest &m) { m.mutable_sections(0)->set_kind(static_cast<SectionKind>(99)); }),

@@ -106,7 +106,7 @@ std::string bytesOf(const Manifest &manifest, const Options &options) {
       writer.add(STREAMS, "main", asBytes(isa::encodeStreams(programOf(options))), diagnostics).has_value();
   if (options.withConstants)
     good = writer.add(CONSTANTS, "constants", asBytes(constants), diagnostics) && good;
-  good = writer.add(OPERATORS, "operators", asBytes("[]"), diagnostics) && good;
+  good = writer.add(QUANTIZATION_REPORT, "quantization", asBytes("[]"), diagnostics) && good;
   if (!good || !writer.finish(manifest, diagnostics))
     throw std::runtime_error(diagnostics.text());
   return writer.bytes();

@@ -16,6 +16,17 @@ TEST_CASE("diagnostics keep their order and count errors only") {
                               "  hint: export with opset 17\n");
 }
 
+TEST_CASE("what is found several times is told once, where it was found first") {
+  Diagnostics diagnostics;
+  for (const char *node : {"a", "b", "a", "a"})
+    diagnostics.error(node, "is wrong");
+  diagnostics.error("a", "is wrong", "for another reason");
+  CHECK(diagnostics.text() == "error: a: is wrong\n"
+                              "error: b: is wrong\n"
+                              "error: a: is wrong: for another reason\n");
+  CHECK(diagnostics.errorCount() == 5);
+}
+
 TEST_CASE("diagnostics as JSON survive bytes that are not UTF-8") {
   Diagnostics diagnostics;
   diagnostics.error("\xff", "bad \"name\"");

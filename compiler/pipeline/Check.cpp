@@ -1,0 +1,217 @@
+#include "compiler/pipeline/Check.h"
+
+#include "backends/npu/codegen/VectorProgram.h"
+#include "backends/npu/target/Capability.h"
+#include "compiler/interpret/Evaluate.h"
+#include "compiler/lower/Handlers.h"
+#include "compiler/lower/Lower.h"
+#include "compiler/tile/Plan.h"
+#include "dialects/nn/IR/NN.h"
+
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/IR/Diagnostics.h"
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Transforms/Passes.h"
+
+#include <algorithm>
+#include <set>
+
+using namespace mlir;
+
+namespace npuc::pipeline {
+namespace {
+
+using target::CapabilityId;
+using target::Facts;
+
+/// What a machine must have for one operation.
+struct Needs {
+  std::set<ElementType> multiplied;
+  std::set<std::pair<isa::VectorOp, ElementType>> instructions;
+  bool gathers = false;
+};
+
+void noteInstructions(linalg::LinalgOp op, Needs &needs) {
+  if (tile::isContraction(op)) {
+    auto operand = cast<RankedTensorType>(op.getDpsInputOperand(0)->get().getType());
+    if (FailureOr<ElementType> type = codegen::elementType(operand.getElementType()); succeeded(type))
+      needs.multiplied.insert(*type);
+    return;
+  }
+  for (Operation &inner : op.getBlock()->without_terminator()) {
+    needs.gathers |= llvm::isa<tensor::ExtractOp>(inner);
+    if (std::optional<isa::VectorInstruction> instruction = codegen::instructionOf(&inner))
+      needs.instructions.insert({instruction->op, instruction->type});
+  }
+}
+
+/// Lowers a copy of the operation on its own and looks at what it became.
+Needs needsOf(Operation *op) {
+  MLIRContext *context = op->getContext();
+  OwningOpRef<ModuleOp> scratch = ModuleOp::create(op->getLoc());
+  OpBuilder builder(context);
+  builder.setInsertionPointToEnd(scratch->getBody());
+  auto function = func::FuncOp::create(builder, op->getLoc(), "alone", builder.getFunctionType({}, {}));
+  Block *block = function.addEntryBlock();
+  builder.setInsertionPointToEnd(block);
+  IRMapping known;
+  for (Value operand : op->getOperands()) {
+    if (known.contains(operand))
+      continue;
+    if (auto constant = operand.getDefiningOp<nn::ConstantOp>())
+      builder.clone(*constant, known);
+    else
+      known.map(operand, block->addArgument(operand.getType(), operand.getLoc()));
+  }
+  Operation *copy = builder.clone(*op, known);
+  lower::LinalgBuilder linalg(builder, op->getLoc());
+  lower::findHandler(op->getName().getStringRef())->lower(copy, linalg);
+  Needs needs;
+  function.walk([&](linalg::LinalgOp lowered) { noteInstructions(lowered, needs); });
+  return needs;
+}
+
+/// The obstacles of one target, those of one cause together.
+class Findings {
+public:
+  explicit Findings(TargetCheck &report) : report_(report) {}
+
+  void add(Operation *op, std::string what, std::string why, std::string hint) {
+    std::string name = op ? op->getName().getStringRef().str() : "";
+    auto same = std::ranges::find_if(report_.obstacles, [&](const Obstacle &one) {
+      return one.operation == name && one.what == what && one.why == why;
+    });
+    if (same == report_.obstacles.end())
+      same = report_.obstacles.insert(same, {name, {}, 0, std::move(what), std::move(why), std::move(hint)});
+    if (!op)
+      return;
+    ++same->count;
+    std::string node = interpret::nodeName(op);
+    if (std::ranges::find(same->nodes, node) == same->nodes.end())
+      same->nodes.push_back(std::move(node));
+  }
+
+  void require(Operation *op, CapabilityId id, const target::TargetDescription &description,
+               const Facts &facts) {
+    if (target::holds(id, description, facts))
+      return;
+    const target::Capability &capability = target::capability(id);
+    add(op, target::sentence(capability, description), capability.found(facts), std::string(capability.hint));
+  }
+
+private:
+  TargetCheck &report_;
+};
+
+void checkOperation(Operation *op, const target::TargetDescription &description, Findings &findings) {
+  if (std::string why = lower::obstacle(op); !why.empty())
+    return findings.add(op, why, "", "");
+  Needs needs = needsOf(op);
+  for (ElementType type : needs.multiplied)
+    findings.require(op, CapabilityId::MatrixType, description, {.type = type});
+  for (auto [function, type] : needs.instructions) {
+    if (type != ElementType::Bool)
+      findings.require(op, CapabilityId::VectorType, description, {.type = type});
+    if (!target::isSimple(function))
+      findings.require(op, CapabilityId::VectorFunction, description, {.function = function});
+  }
+  if (needs.gathers)
+    findings.require(op, CapabilityId::GatherScatter, description,
+                     {.source = target::DRAM, .destination = target::SCRATCHPAD});
+}
+
+uint64_t bytesOf(Type type) {
+  return static_cast<uint64_t>(nn::byteSize(cast<RankedTensorType>(type)));
+}
+
+void countBytes(func::FuncOp function, TargetCheck &report) {
+  for (nn::ConstantOp constant : function.getOps<nn::ConstantOp>())
+    report.constantBytes += bytesOf(constant.getResult().getType());
+  for (Type type : function.getArgumentTypes())
+    report.boundaryBytes += bytesOf(type);
+  for (Type type : function.getResultTypes())
+    report.boundaryBytes += bytesOf(type);
+}
+
+/// What floats are stored in: as asked, or the target's; fp16 where it has neither, which is then what is
+/// missing.
+Precision storage(const target::TargetDescription &description, std::optional<Precision> asked) {
+  if (asked)
+    return *asked;
+  return !target::matrixType(description, ElementType::F16) &&
+                 target::matrixType(description, ElementType::BF16)
+             ? Precision::Bf16
+             : Precision::Fp16;
+}
+
+TargetCheck checkTarget(ModuleOp module, const target::TargetDescription &description,
+                        std::optional<Precision> asked) {
+  TargetCheck report;
+  Precision precision = storage(description, asked);
+  report.target = description.name();
+  report.precision = name(precision);
+  report.dramBytes = target::usableDramBytes(description);
+  OwningOpRef<ModuleOp> own = module.clone();
+  func::FuncOp main = *own->getOps<func::FuncOp>().begin();
+  Builder builder(module.getContext());
+  lower::setFloatType(main, precision == Precision::Bf16 ? FloatType(builder.getBF16Type())
+                                                         : FloatType(builder.getF16Type()));
+  Findings findings(report);
+  for (Operation &op : main.front())
+    if (llvm::isa<nn::NNDialect>(op.getDialect()) && !llvm::isa<nn::ConstantOp>(op))
+      checkOperation(&op, description, findings);
+  countBytes(main, report);
+  findings.require(nullptr, CapabilityId::DramBytes, description,
+                   {.count = report.constantBytes + report.boundaryBytes});
+  return report;
+}
+
+std::vector<OperationKind> kindsOf(func::FuncOp function) {
+  std::map<std::string, OperationKind> kinds;
+  for (Operation &op : function.front()) {
+    if (!llvm::isa<nn::NNDialect>(op.getDialect()) || llvm::isa<nn::ConstantOp>(op))
+      continue;
+    OperationKind &kind = kinds[op.getName().getStringRef().str()];
+    kind.operation = op.getName().getStringRef();
+    ++kind.count;
+    std::string type;
+    llvm::raw_string_ostream(type) << cast<RankedTensorType>(op.getResult(0).getType()).getElementType();
+    if (std::ranges::find(kind.types, type) == kind.types.end())
+      kind.types.push_back(type);
+  }
+  std::vector<OperationKind> result;
+  for (auto &[name, kind] : kinds) {
+    std::ranges::sort(kind.types);
+    result.push_back(std::move(kind));
+  }
+  return result;
+}
+
+} // namespace
+
+std::optional<CheckReport> check(const std::string &model, const CheckOptions &options,
+                                 Diagnostics &diagnostics) {
+  std::vector<target::TargetDescription> targets;
+  for (const std::string &name : options.targets)
+    if (auto description = target::load(name, options.targetOptions, diagnostics))
+      targets.push_back(std::move(*description));
+  Options import;
+  import.shapes = options.shapes;
+  import.threads = options.threads;
+  std::unique_ptr<Compilation> compilation = Compilation::import(model, import, diagnostics);
+  if (!compilation || targets.size() != options.targets.size())
+    return std::nullopt;
+  ModuleOp module = compilation->module();
+  PassManager passes(module.getContext());
+  passes.addPass(createInlinerPass());
+  passes.addPass(createSymbolDCEPass());
+  if (failed(passes.run(module)))
+    llvm_unreachable("segments are called directly, and from one function");
+  CheckReport report;
+  report.operations = kindsOf(*module.getOps<func::FuncOp>().begin());
+  for (const target::TargetDescription &description : targets)
+    report.targets.push_back(checkTarget(module, description, options.precision));
+  return report;
+}
+
+} // namespace npuc::pipeline

@@ -1,0 +1,176 @@
+// npuc compare: where a device departs from the interpreter, layer by layer.
+#include "tools/npuc/Command.h"
+#include "tools/npuc/CompiledModel.h"
+#include "tools/npuc/ModelOptions.h"
+
+#include "compiler/interpret/Interpreter.h"
+#include "compiler/interpret/kernels/Cast.h"
+#include "compiler/pipeline/Layers.h"
+#include "tools/npurun/RunArtifact.h"
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include <cmath>
+#include <iostream>
+
+namespace npuc::tool {
+namespace {
+
+struct Options {
+  ModelOptions model;
+  std::string inputs;
+  std::optional<double> tolerance;
+  bool json = false;
+};
+
+struct Difference {
+  double error = 0;  ///< max |y - r| / max |r|
+  double cosine = 1; ///< Of the two as vectors.
+};
+
+/// How far `y` is from `r`. Where neither is finite and both are equal there is no difference.
+Difference difference(std::span<const double> y, std::span<const double> r) {
+  double greatest = 0, scale = 0, dot = 0, yy = 0, rr = 0;
+  for (size_t i = 0; i < r.size(); ++i) {
+    if (y[i] == r[i] && !std::isfinite(r[i]))
+      continue;
+    double apart = std::abs(y[i] - r[i]);
+    greatest = apart <= greatest ? greatest : apart; // NaN stays.
+    scale = std::max(scale, std::abs(r[i]));
+    dot += y[i] * r[i];
+    yy += y[i] * y[i];
+    rr += r[i] * r[i];
+  }
+  return {greatest == 0 ? 0
+          : scale > 0   ? greatest / scale
+                        : greatest,
+          yy * rr > 0 ? dot / std::sqrt(yy * rr) : yy == rr};
+}
+
+/// The elements as numbers; `like` tells bf16, which files hold as 16-bit integers, from these. Beyond
+/// `limit` they are `limit`.
+std::vector<double> numbers(ThreadPool &pool, const Array &array, const Array &like, double limit) {
+  Array typed = array;
+  if (array.type == ElementType::U16 && like.type == ElementType::F32)
+    typed.type = ElementType::BF16;
+  interpret::HostTensor tensor = interpret::cast(pool, interpret::fromArray(typed), ElementType::F64);
+  std::vector<double> values(tensor.data<double>(), tensor.data<double>() + tensor.count());
+  for (double &value : values)
+    if (std::isfinite(value))
+      value = std::clamp(value, -limit, limit);
+  return values;
+}
+
+struct Row {
+  pipeline::Layer layer;
+  std::vector<int64_t> shape;
+  Difference difference;
+};
+
+nlohmann::ordered_json toJson(const Options &options, const std::vector<Row> &rows, double tolerance,
+                              const Row *first) {
+  nlohmann::ordered_json out;
+  auto toRow = [](const Row &row) {
+    return nlohmann::ordered_json{{"operation", row.layer.operation},
+                                  {"node", row.layer.node},
+                                  {"shape", row.shape},
+                                  {"relative_error", row.difference.error},
+                                  {"cosine", row.difference.cosine}};
+  };
+  out["schema_version"] = 1;
+  out["model"] = options.model.model;
+  out["target"] = options.model.compile.target;
+  out["tolerance"] = tolerance;
+  out["first_departure"] = first ? toRow(*first) : nlohmann::ordered_json();
+  out["layers"] = nlohmann::ordered_json::array();
+  for (const Row &row : rows)
+    out["layers"].push_back(toRow(row));
+  return out;
+}
+
+std::string text(const std::vector<Row> &rows, double tolerance) {
+  std::string out =
+      fmt::format("{:>9} {:>10}  {:<18} {:<16} {}\n", "error", "cosine", "operation", "shape", "node");
+  for (const Row &row : rows)
+    out += fmt::format("{:>9.2e} {:>10.7f}{} {:<18} {:<16} {}\n", row.difference.error, row.difference.cosine,
+                       row.difference.error <= tolerance ? ' ' : '!', row.layer.operation,
+                       fmt::format("{}", fmt::join(row.shape, "x")), row.layer.node);
+  return out;
+}
+
+bool compareModel(Options &options, Session &session) {
+  Diagnostics &d = session.diagnostics;
+  std::optional<std::vector<NamedArray>> inputs = readArrays(options.inputs, d);
+  if (!inputs || !options.model.finish(*inputs, d))
+    return false;
+  std::unique_ptr<pipeline::Compilation> compilation =
+      pipeline::Compilation::import(options.model.model, options.model.compile, d);
+  if (!compilation)
+    return false;
+  std::vector<pipeline::Layer> layers = pipeline::exposeLayers(compilation->module());
+  auto main = *compilation->module().getOps<mlir::func::FuncOp>().begin();
+  interpret::Interpreter interpreter(main, {.threads = options.model.compile.threads});
+  std::optional<std::vector<NamedArray>> expected = interpreter.run(*inputs, d);
+  if (!expected || !compilation->lowerTo(pipeline::Level::Isa, d))
+    return false;
+  bool isFp16 =
+      compilation->module()
+          .walk([](mlir::Operation *op) {
+            return llvm::any_of(op->getOperandTypes(),
+                                [](mlir::Type type) { return mlir::getElementTypeOrSelf(type).isF16(); })
+                       ? mlir::WalkResult::interrupt()
+                       : mlir::WalkResult::advance();
+          })
+          .wasInterrupted();
+  std::optional<CompiledModel> compiled = CompiledModel::make(*compilation, true, d);
+  if (!compiled)
+    return false;
+  npurt_device_options deviceOptions{};
+  deviceOptions.size = sizeof deviceOptions;
+  deviceOptions.threads = options.model.compile.threads;
+  npurt::Device device("npu-sim", &deviceOptions);
+  npurt::Session run(device, compiled->artifact().program());
+  std::vector<NamedArray> found = outputsOf(run, std::move(*inputs));
+
+  double tolerance = options.tolerance.value_or(isFp16 ? 1e-2 : 5e-2);
+  double limit = isFp16 ? 65504 : std::numeric_limits<double>::max();
+  std::vector<Row> rows;
+  for (pipeline::Layer &layer : layers) {
+    const Array &r = (*expected)[layer.result].array, &y = found[layer.result].array;
+    rows.push_back({std::move(layer), r.shape,
+                    difference(numbers(interpreter.threads(), y, r, limit),
+                               numbers(interpreter.threads(), r, r, limit))});
+  }
+  auto first =
+      std::ranges::find_if(rows, [&](const Row &row) { return !(row.difference.error <= tolerance); });
+  const Row *departure = first == rows.end() ? nullptr : &*first;
+  std::cout << (options.json ? toJson(options, rows, tolerance, departure).dump(2) + '\n'
+                             : text(rows, tolerance));
+  if (departure)
+    d.error(fmt::format("node '{}' ({})", departure->layer.node, departure->layer.operation),
+            fmt::format("{} departs from the interpreter here first", options.model.compile.target),
+            fmt::format("the relative error is {:.2e}, allowed is {:.0e}", departure->difference.error,
+                        tolerance));
+  return !departure;
+}
+
+} // namespace
+
+Command addCompare(CLI::App &tool) {
+  CLI::App *app = tool.add_subcommand(
+      "compare", "finds the first layer where a device departs from the interpreter; exit code 1 if "
+                 "one does");
+  auto options = std::make_shared<Options>();
+  options->model.add(*app);
+  options->model.addTarget(*app);
+  app->get_option("--target")->required();
+  app->add_option("--inputs", options->inputs, "a .npz or .npy file with an array for each input")
+      ->required();
+  app->add_option("--tolerance", options->tolerance,
+                  "greatest max |y - r| / max |r| of a layer; 0.01 for fp16, 0.05 for others by default");
+  app->add_flag("--json", options->json, "the table as JSON");
+  return {app, [options](Session &session) { return compareModel(*options, session); }};
+}
+
+} // namespace npuc::tool
