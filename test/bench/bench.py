@@ -1,0 +1,76 @@
+#!/usr/bin/env python3
+"""Measures the matrix model × target × precision, and prints what it takes to compile and to simulate, how near the numbers are to
+onnxruntime's, and the simulated time with its efficiency. A hole in the matrix says its reason, in the compiler's words.
+
+Usage: ./dev bench [--models=FOLDER]… [--target=NAME]… [--precision=TYPE]… [--json=FILE] [--docs] [FILTER]
+
+Measured are the models of test/models, and those of each FOLDER: a subfolder NAME has model.onnx with its weights or a weights.json
+to make them from, and inputs_K.npz. FILTER keeps the models whose name contains it. --docs writes docs/models.md.
+"""
+import argparse
+import json
+import pathlib
+import sys
+import tempfile
+
+import cases
+import measure
+import report
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+TARGETS = ["atom", "sapeon-x220", "sapeon-x330", "warboy", "warboy-2pe", "rngd"]
+PRECISIONS = ["fp16", "bf16", "int8"]
+
+
+def simulatorSpeed(build):
+    """What the micro-benchmarks count a second, by name; nothing if they are not built."""
+    program = build / "tests" / "bench" / "npuc_bench"
+    if not program.exists():
+        return {}
+    done = measure.Process([program, "--benchmark_format=json", "--benchmark_min_time=0.2"])
+    if done.status != 0:
+        sys.exit(f"{program} failed: {measure.reason(done)}")
+    speeds = {}
+    for entry in json.loads(done.out)["benchmarks"]:
+        for counter in ("simulated cycles", "multiply-adds"):
+            if counter in entry:
+                speeds[entry["name"]] = (entry[counter], counter + " a second")
+    return speeds
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--build", type=pathlib.Path, required=True)
+    parser.add_argument("--cache", type=pathlib.Path, required=True, help="keeps prepared models and onnxruntime's outputs")
+    parser.add_argument("--models", type=pathlib.Path, action="append", default=[])
+    parser.add_argument("--target", action="append")
+    parser.add_argument("--precision", action="append", choices=PRECISIONS)
+    parser.add_argument("--json", type=pathlib.Path)
+    parser.add_argument("--docs", nargs="?", type=pathlib.Path, const=ROOT / "docs" / "models.md")
+    parser.add_argument("filter", nargs="?", default="")
+    args = parser.parse_args()
+    build = args.build.resolve()
+    rows = []
+    with tempfile.TemporaryDirectory() as scratch:
+        for case in cases.cases(args.models, args.cache, args.filter):
+            for target in args.target or TARGETS:
+                for precision in args.precision or PRECISIONS:
+                    row = measure.measure(case, target, precision, build / "bin", pathlib.Path(scratch))
+                    rows.append(row)
+                    done = row.get("hole") or f"{row['simulated_ms']:.4f} ms"
+                    print(f"{row['model']} {target} {precision}: {done}", file=sys.stderr, flush=True)
+    if not rows:
+        sys.exit("no model was measured")
+    rows.sort(key=lambda row: (row["model"], PRECISIONS.index(row["precision"])))
+    assumed, speed = report.assumedFields(rows), simulatorSpeed(build)
+    print(report.text(rows, assumed, speed), end="")
+    if args.json:
+        args.json.write_text(json.dumps({"schema_version": 1, "rows": rows, "assumed": assumed, "simulator": speed}, indent=1) + "\n")
+    if args.docs:
+        args.docs.write_text(report.page(rows, assumed))
+    # A row that did not run is a bug, unlike one that does not compile.
+    return 1 if any(row.get("hole", "").startswith("simulation: ") for row in rows) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
