@@ -23,6 +23,8 @@ struct Part {
   size_t run;
   size_t size() const { return offsets.size(); }
   int64_t operator[](size_t i) const { return offsets[i]; }
+  /// Where in its run element i is. Most parts are one run, and division is slow.
+  size_t inRun(size_t i) const { return run >= offsets.size() ? i : i % run; }
 };
 
 Part makePart(const Operand &operand, unsigned first, unsigned rank, std::span<const int64_t> sizes,
@@ -54,7 +56,7 @@ struct Fetched {
 Fetched fetch(const Operand &operand, int64_t start, const Part &part, size_t first, size_t count,
               std::byte *temporary) {
   int64_t at = start + part[first];
-  if (first % part.run + count <= part.run && (!operand.fourBit() || at % 2 == 0))
+  if (part.inRun(first) + count <= part.run && (!operand.fourBit() || at % 2 == 0))
     return {operand.at(at), operand.type};
   if (operand.fourBit()) {
     bool isSigned = operand.type == ElementType::I4;
@@ -69,7 +71,7 @@ Fetched fetch(const Operand &operand, int64_t start, const Part &part, size_t fi
   size_t width = bitWidth(operand.type) / 8;
   std::byte *to = temporary;
   for (size_t i = 0; i < count;) {
-    size_t take = std::min(part.run - (first + i) % part.run, count - i);
+    size_t take = std::min(part.run - part.inRun(first + i), count - i);
     const std::byte *from = operand.at(start + part[first + i]);
     if (take > 1)
       std::memcpy(to, from, take * width);
@@ -94,8 +96,8 @@ struct FloatKind {
     k.toF32(from.type, from.data, to, n);
   }
   static void multiply(const Kernels &kernels, const Packed *a, const Packed *b, Sum *s, size_t stride,
-                       size_t k) {
-    kernels.multiplyF32(a, b, s, stride, k);
+                       size_t k, size_t rows) {
+    kernels.multiplyF32(a, b, s, stride, k, rows);
   }
 };
 struct IntegerKind {
@@ -106,8 +108,8 @@ struct IntegerKind {
     k.toI16(from.type, from.data, to, n);
   }
   static void multiply(const Kernels &kernels, const Packed *a, const Packed *b, Sum *s, size_t stride,
-                       size_t k) {
-    kernels.multiplyI16(a, b, s, stride, (k + 1) / 2);
+                       size_t k, size_t rows) {
+    kernels.multiplyI16(a, b, s, stride, (k + 1) / 2, rows);
   }
 };
 
@@ -152,15 +154,24 @@ void packB(const Job &job, size_t firstN, size_t columns, size_t firstK, size_t 
   if (columns < width || count % depth)
     std::fill(panel, panel + (count + depth - 1) / depth * depth * width, Packed{});
   if (job.bK.run > job.bN.run) {
-    for (size_t n = 0; n < columns; ++n) {
-      Kind::convert(kernels, fetch(job.b, job.startB + job.bN[firstN + n], job.bK, firstK, count, temporary),
-                    line, count);
-      for (size_t k = 0; k < count; ++k)
-        place(k, n) = line[k];
-    }
+    // Few elements of a column at a time, so that what they are spread over stays in the first-level cache.
+    constexpr size_t some = Kind::depth == 1 ? 64 : kBlock;
+    for (size_t from = 0; from < count; from += some)
+      for (size_t n = 0; n < columns; ++n) {
+        size_t length = std::min(some, count - from);
+        Kind::convert(kernels,
+                      fetch(job.b, job.startB + job.bN[firstN + n], job.bK, firstK + from, length, temporary),
+                      line, length);
+        for (size_t k = 0; k < length; ++k)
+          place(from + k, n) = line[k];
+      }
     return;
   }
+  // Rows lie far apart, which the machine does not foresee.
+  constexpr size_t ahead = 16;
   for (size_t k = 0; k < count; ++k) {
+    if (k + ahead < count)
+      __builtin_prefetch(job.b.at(job.startB + job.bK[firstK + k + ahead] + job.bN[firstN]));
     Fetched row = fetch(job.b, job.startB + job.bK[firstK + k], job.bN, firstN, columns, temporary);
     if constexpr (Kind::depth == 1) {
       Kind::convert(kernels, row, &place(k, 0), columns);
@@ -187,7 +198,7 @@ void multiply(const Job &job, size_t firstM, size_t rows, size_t firstK, size_t 
     for (size_t n = 0; n < job.bN.size(); n += kernels.columnsN) {
       packB<Kind>(job, n, std::min(kernels.columnsN, job.bN.size() - n), k, count, kernels, b, temporary);
       for (size_t m = 0; m < rows; m += kernels.rowsM)
-        Kind::multiply(kernels, a + m * Kind::strideA, b, sums + m * stride + n, stride, count);
+        Kind::multiply(kernels, a + m * Kind::strideA, b, sums + m * stride + n, stride, count, rows - m);
     }
   }
 }
@@ -263,7 +274,7 @@ void multiplyIntegers(const Job &job, bool accumulate, unsigned bits, const Kern
   for (size_t m = 0; m < job.aM.size(); m += rowsPerChunk) {
     size_t rows = std::min(rowsPerChunk, job.aM.size() - m);
     for (size_t k = 0; k == 0 || k < job.aK.size(); k += exactProducts) {
-      std::fill(sums, sums + rowsPerChunk * stride, 0);
+      std::fill(sums, sums + (rows + kernels.rowsM - 1) / kernels.rowsM * kernels.rowsM * stride, 0);
       multiply<IntegerKind>(job, m, rows, k, std::min(job.aK.size(), k + exactProducts), kernels, sums,
                             stride, scratch);
       bool add = accumulate || k > 0;

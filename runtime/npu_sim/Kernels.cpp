@@ -70,40 +70,46 @@ NPUC_FORCE VI splat(int32_t x) {
   return x - VI{};
 }
 
-void multiplyF32(const float *a, const float *b, float *s, size_t stride, size_t k) {
-  VF sums[tileM][2];
+template <size_t rows>
+void multiplyRowsF32(const float *a, const float *b, float *s, size_t stride, size_t k) {
+  VF sums[rows][2];
 #pragma GCC unroll 16
-  for (size_t i = 0; i < tileM; ++i) {
+  for (size_t i = 0; i < rows; ++i) {
     sums[i][0] = load<VF>(s + i * stride);
     sums[i][1] = load<VF>(s + i * stride + width);
   }
   for (size_t kk = 0; kk < k; ++kk) {
     VF b0 = load<VF>(b + kk * tileN), b1 = load<VF>(b + kk * tileN + width);
 #pragma GCC unroll 16
-    for (size_t i = 0; i < tileM; ++i) {
+    for (size_t i = 0; i < rows; ++i) {
       VF x = splat(a[i * kStrideF32 + kk]);
       sums[i][0] = fma(x, b0, sums[i][0]);
       sums[i][1] = fma(x, b1, sums[i][1]);
     }
   }
 #pragma GCC unroll 16
-  for (size_t i = 0; i < tileM; ++i) {
+  for (size_t i = 0; i < rows; ++i) {
     store(s + i * stride, sums[i][0]);
     store(s + i * stride + width, sums[i][1]);
   }
 }
 
-void multiplyI16(const int16_t *a, const int16_t *b, int32_t *s, size_t stride, size_t pairs) {
-  VI sums[tileM][2];
+void multiplyF32(const float *a, const float *b, float *s, size_t stride, size_t k, size_t rows) {
+  return rows == 1 ? multiplyRowsF32<1>(a, b, s, stride, k) : multiplyRowsF32<tileM>(a, b, s, stride, k);
+}
+
+template <size_t rows>
+void multiplyRowsI16(const int16_t *a, const int16_t *b, int32_t *s, size_t stride, size_t pairs) {
+  VI sums[rows][2];
 #pragma GCC unroll 16
-  for (size_t i = 0; i < tileM; ++i) {
+  for (size_t i = 0; i < rows; ++i) {
     sums[i][0] = load<VI>(s + i * stride);
     sums[i][1] = load<VI>(s + i * stride + width);
   }
   for (size_t p = 0; p < pairs; ++p) {
     VI b0 = load<VI>(b + p * 2 * tileN), b1 = load<VI>(b + p * 2 * tileN + 2 * width);
 #pragma GCC unroll 16
-    for (size_t i = 0; i < tileM; ++i) {
+    for (size_t i = 0; i < rows; ++i) {
       int32_t pair;
       __builtin_memcpy(&pair, a + i * kStrideI16 + 2 * p, 4);
       VI x = splat(pair);
@@ -112,10 +118,15 @@ void multiplyI16(const int16_t *a, const int16_t *b, int32_t *s, size_t stride, 
     }
   }
 #pragma GCC unroll 16
-  for (size_t i = 0; i < tileM; ++i) {
+  for (size_t i = 0; i < rows; ++i) {
     store(s + i * stride, sums[i][0]);
     store(s + i * stride + width, sums[i][1]);
   }
+}
+
+void multiplyI16(const int16_t *a, const int16_t *b, int32_t *s, size_t stride, size_t pairs, size_t rows) {
+  return rows == 1 ? multiplyRowsI16<1>(a, b, s, stride, pairs)
+                   : multiplyRowsI16<tileM>(a, b, s, stride, pairs);
 }
 
 //===- Conversions

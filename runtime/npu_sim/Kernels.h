@@ -47,10 +47,11 @@ struct Kernels {
 
   // S[rowsM × columnsN] += A · B with k ascending, each product and sum rounded once: A as rows of kStrideF32
   // (I16) elements, B as rows of columnsN elements (I16: pairs of rows interleaved, [k/2][columnsN][2]), S as
-  // rows of `stride`.
+  // rows of `stride`. Of the rows only the first `rows`, which are at least 1, need be right.
   size_t rowsM, columnsN;
-  void (*multiplyF32)(const float *a, const float *b, float *s, size_t stride, size_t k);
-  void (*multiplyI16)(const int16_t *a, const int16_t *b, int32_t *s, size_t stride, size_t pairs);
+  void (*multiplyF32)(const float *a, const float *b, float *s, size_t stride, size_t k, size_t rows);
+  void (*multiplyI16)(const int16_t *a, const int16_t *b, int32_t *s, size_t stride, size_t pairs,
+                      size_t rows);
 };
 
 NPUC_SIMD_VERSIONS(Kernels, kernels)
