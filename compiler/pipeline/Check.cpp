@@ -6,12 +6,11 @@
 #include "compiler/lower/Handlers.h"
 #include "compiler/lower/Lower.h"
 #include "compiler/tile/Plan.h"
-#include "dialects/nn/IR/NN.h"
+#include "dialects/nn/Transforms/Passes.h"
 
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/Pass/PassManager.h"
-#include "mlir/Transforms/Passes.h"
 
 #include <algorithm>
 #include <set>
@@ -203,8 +202,7 @@ std::optional<CheckReport> check(const std::string &model, const CheckOptions &o
     return std::nullopt;
   ModuleOp module = compilation->module();
   PassManager passes(module.getContext());
-  passes.addPass(createInlinerPass());
-  passes.addPass(createSymbolDCEPass());
+  passes.addPass(nn::createNNInlineSegments());
   if (failed(passes.run(module)))
     llvm_unreachable("segments are called directly, and from one function");
   CheckReport report;

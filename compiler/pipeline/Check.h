@@ -16,16 +16,16 @@ struct CheckOptions {
 
 /// One kind of nn operation in the model.
 struct OperationKind {
-  std::string operation;          ///< "nn.attention"
-  unsigned count = 0;             ///< With repeated layers.
+  std::string operation; ///< "nn.attention"
+  unsigned count = 0;
   std::vector<std::string> types; ///< Of its results, as the model has them: "f32".
 };
 
 /// One thing that stands in the way, of all the nodes that it is found at.
 struct Obstacle {
   std::string operation;          ///< Empty: of the whole model.
-  std::vector<std::string> nodes; ///< Each once: of repeated layers those of the first.
-  unsigned count = 0;             ///< Of operations, with repeated layers.
+  std::vector<std::string> nodes; ///< Each once.
+  unsigned count = 0;             ///< Of operations; several may come from one node.
   std::string what, why, hint;    ///< As in a diagnostic.
 };
 

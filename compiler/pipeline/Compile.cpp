@@ -59,7 +59,7 @@ std::string whereOf(Location location) {
     auto named = dyn_cast<NameLoc>(part);
     if (!named)
       return WalkResult::advance();
-    name = named.getName().str();
+    name = "node '" + named.getName().str() + "'";
     return WalkResult::interrupt();
   });
   return name;
@@ -201,8 +201,7 @@ bool Compilation::State::toLinalg(Diagnostics &diagnostics) {
   if (!type)
     return false;
   PassManager passes(&context);
-  passes.addPass(createInlinerPass());
-  passes.addPass(createSymbolDCEPass());
+  passes.addPass(nn::createNNInlineSegments());
   if (failed(passes.run(*module)))
     return false;
   lower::setFloatType(main(), *type);

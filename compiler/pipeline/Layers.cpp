@@ -1,11 +1,10 @@
 #include "compiler/pipeline/Layers.h"
 
 #include "compiler/interpret/Evaluate.h"
-#include "dialects/nn/IR/NN.h"
+#include "dialects/nn/Transforms/Passes.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Pass/PassManager.h"
-#include "mlir/Transforms/Passes.h"
 
 using namespace mlir;
 
@@ -26,8 +25,7 @@ bool isWatched(Operation &op) {
 
 std::vector<Layer> exposeLayers(ModuleOp module) {
   PassManager passes(module.getContext());
-  passes.addPass(createInlinerPass());
-  passes.addPass(createSymbolDCEPass());
+  passes.addPass(nn::createNNInlineSegments());
   if (failed(passes.run(module)))
     llvm_unreachable("segments are called directly, and from one function");
   func::FuncOp main = *module.getOps<func::FuncOp>().begin();

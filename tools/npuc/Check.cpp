@@ -89,9 +89,7 @@ std::string obstaclesText(const CheckReport &report) {
                     one.operation.empty() || one.what.starts_with(one.operation) ? "" : one.operation + ": ",
                     one.what, one.why.empty() ? "" : ": ", one.why);
     if (!one.nodes.empty())
-      out += fmt::format("  {}: {}{}\n", one.nodes.size() == 1 ? "node" : "nodes", nodesText(one.nodes),
-                         one.count == one.nodes.size() ? ""
-                                                       : fmt::format("; {} with repeated layers", one.count));
+      out += fmt::format("  {}: {}\n", one.nodes.size() == 1 ? "node" : "nodes", nodesText(one.nodes));
     if (!one.hint.empty())
       out += fmt::format("  hint: {}\n", one.hint);
   }

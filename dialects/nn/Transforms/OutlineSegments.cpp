@@ -325,6 +325,10 @@ private:
           operands.push_back(at(layers, window, uses[0].first)->getOperand(uses[0].second));
       builder.setInsertionPoint(at(layers, window, layers.length - 1));
       auto call = func::CallOp::create(builder, first->getLoc(), segment, operands);
+      SmallVector<Attribute> nodes;
+      for (int64_t i = 0; i < layers.length; ++i)
+        nodes.push_back(at(layers, window, i)->getLoc());
+      call->setAttr(nodesAttr, builder.getArrayAttr(nodes));
       for (auto [output, result] : llvm::zip(interface.outputs, call.getResults()))
         at(layers, window, output.first)
             ->getResult(output.second)

@@ -17,6 +17,10 @@ namespace npuc::nn {
 #define GEN_PASS_REGISTRATION
 #include "dialects/nn/Transforms/Passes.h.inc"
 
+/// Of a call of a segment: the locations of the operations that it stands for, those of the callee's last
+/// ones.
+inline constexpr llvm::StringLiteral nodesAttr = "nn.nodes";
+
 /// What makes movement and masks smaller without changing what they mean: see nn-simplify. The passes that
 /// recover meaning add these patterns to their own, so that one sees what another has made.
 void populateSimplifyPatterns(mlir::RewritePatternSet &patterns);

@@ -216,7 +216,8 @@ def NNOutlineSegments : Pass<"nn-outline-segments", "::mlir::ModuleOp"> {
   let description = [{
     Layers are runs of operations that repeat, each feeding the next: equal operations, attributes, types and connections.
     Constants that differ from layer to layer become operands of the function, as do activations; those that are the same in
-    all stay inside. Of the ways to cut a run into layers, the one that passes the fewest activations is taken.
+    all stay inside. Of the ways to cut a run into layers, the one that passes the fewest activations is taken. Each call lists
+    in `nn.nodes` the locations of the operations that it replaces.
 
     ```mlir
     %1 = nn.linear %0, %w1 : …
@@ -240,6 +241,24 @@ def NNOutlineSegments : Pass<"nn-outline-segments", "::mlir::ModuleOp"> {
     ```
   }];
   let dependentDialects = ["::mlir::func::FuncDialect", "::npuc::nn::NNDialect"];
+}
+
+def NNInlineSegments : Pass<"nn-inline-segments", "::mlir::ModuleOp"> {
+  let summary = "Put layers in the place of their calls";
+  let description = [{
+    The opposite of nn-outline-segments: each operation is said to come from the node of its own layer, as the call's `nn.nodes`
+    lists them.
+
+    ```mlir
+    %1 = call @main_segment_0(%0) {nn.nodes = [loc("layer.0/act")]} : …
+    %2 = call @main_segment_0(%1) {nn.nodes = [loc("layer.1/act")]} : …
+    ```
+    becomes
+    ```mlir
+    %1 = nn.gelu %0 : … loc("layer.0/act")
+    %2 = nn.gelu %1 : … loc("layer.1/act")
+    ```
+  }];
 }
 
 #endif // NPUC_DIALECTS_NN_TRANSFORMS_PASSES_TD

@@ -87,7 +87,9 @@ TEST_CASE("external data missing, short, and outside of the folder, all at once"
   CHECK(imported.module.empty());
   std::string outside = elsewhere.file("real.data");
   CHECK(imported.diagnostics ==
-        "error: missing.data: cannot read the file: No such file or directory\n"
+        "error: model.onnx: external data 'missing.data' cannot be read: missing.data: No such file or "
+        "directory\n"
+        "  hint: put the data file beside the model\n"
         "error: initializer 'short': 'short.data' is too short for its data: it needs 8 bytes at 4, the file "
         "has 8\n"
         "  hint: copy or download the data file again\n"
