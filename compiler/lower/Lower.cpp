@@ -24,6 +24,37 @@ StringRef nodeName(Location location) {
   return "";
 }
 
+Value withoutReshapes(Value value) {
+  while (Operation *op = value.getDefiningOp()) {
+    if (!isa<tensor::ExpandShapeOp, tensor::CollapseShapeOp>(op))
+      break;
+    value = op->getOperand(0);
+  }
+  return value;
+}
+
+/// Finishes the sums of a multiplication by constants.
+bool finishesProjection(linalg::GenericOp formula) {
+  return llvm::any_of(formula.getDpsInputs(), [](Value input) {
+    auto sums = withoutReshapes(input).getDefiningOp<linalg::GenericOp>();
+    return sums && sums.getNumReductionLoops() > 0 && llvm::any_of(sums.getDpsInputs(), [](Value operand) {
+             return isa<BlockArgument>(withoutReshapes(operand));
+           });
+  });
+}
+
+/// A transpose of what follows a multiplication of activations (attention's heads) goes into that formula, so
+/// that rows lead in memory as they do in what reads them, and a core that has rows keeps them. Elsewhere it
+/// goes into what reads it: projections have rows leading already.
+bool transposesActivations(OpOperand *operand) {
+  auto formula = operand->get().getDefiningOp<linalg::GenericOp>();
+  auto transpose = dyn_cast<linalg::GenericOp>(operand->getOwner());
+  return formula && transpose && formula->hasOneUse() && formula.getNumReductionLoops() == 0 &&
+         !isa<BlockArgument>(formula.getBody()->getTerminator()->getOperand(0)) &&
+         isa<BlockArgument>(transpose.getBody()->getTerminator()->getOperand(0)) &&
+         !transpose.getMatchingIndexingMap(operand).isIdentity() && !finishesProjection(formula);
+}
+
 /// A producer is fused into its consumer if that repeats no work: it only moves data, or both have one
 /// formula per element and the consumer is its only user.
 bool shouldFuse(OpOperand *operand) {
@@ -160,16 +191,15 @@ private:
   func::ReturnOp returned;
 };
 
-/// Heads become dimensions of the projections, transposes go into indexing maps, and formulas that follow
-/// each other become one.
-void fuse(func::FuncOp function) {
+/// Reshapes go where they can be absorbed, and producers into consumers as `control` says.
+void absorbReshapes(func::FuncOp function, const linalg::ControlFusionFn &control) {
   RewritePatternSet patterns(function.getContext());
   linalg::populateFoldReshapeOpsByExpansionPatterns(patterns, [](OpOperand *operand) {
     auto reshape = operand->get().getDefiningOp();
     return isa_and_nonnull<tensor::ExpandShapeOp, tensor::CollapseShapeOp>(reshape) ||
            isa<tensor::ExpandShapeOp>(operand->getOwner());
   });
-  linalg::populateElementwiseOpsFusionPatterns(patterns, shouldFuse);
+  linalg::populateElementwiseOpsFusionPatterns(patterns, control);
   tensor::populateFoldTensorEmptyPatterns(patterns);
   tensor::CollapseShapeOp::getCanonicalizationPatterns(patterns, function.getContext());
   tensor::ExpandShapeOp::getCanonicalizationPatterns(patterns, function.getContext());
@@ -177,6 +207,15 @@ void fuse(func::FuncOp function) {
   GreedyRewriteConfig config;
   config.setMaxIterations(GreedyRewriteConfig::kNoLimit);
   (void)applyPatternsGreedily(function, std::move(patterns), config);
+}
+
+/// Heads become dimensions of the projections, transposes go into indexing maps, and formulas that follow
+/// each other become one.
+void fuse(func::FuncOp function) {
+  absorbReshapes(function, transposesActivations);
+  absorbReshapes(function, shouldFuse);
+  GreedyRewriteConfig config;
+  config.setMaxIterations(GreedyRewriteConfig::kNoLimit);
 
   // Loops of one step go; they came with batches of 1 and with masks.
   RewritePatternSet units(function.getContext());

@@ -1,6 +1,7 @@
 #include "compiler/pipeline/Compile.h"
 
 #include "backends/npu/codegen/Expand.h"
+#include "backends/npu/codegen/NpuPrices.h"
 #include "backends/npu/codegen/Passes.h"
 #include "backends/npu/isa/Encoding.h"
 #include "backends/npu/isa/Text.h"
@@ -210,7 +211,7 @@ bool Compilation::State::toLinalg(Diagnostics &diagnostics) {
 }
 
 bool Compilation::State::toTiled() {
-  tile::planTiles(tile::formGroups(main()), target);
+  tile::planTiles(tile::formGroups(main()), *codegen::npuPrices(target));
   return succeeded(tile::applyTiles(main()));
 }
 

@@ -124,6 +124,7 @@ LogicalResult npuc::tile::applyTiles(func::FuncOp function) {
       return failure();
     (*tiled)->removeAttr(coresAttr);
     (*tiled)->removeAttr(blocksAttr);
+    (*tiled)->removeAttr(cyclesAttr);
   }
   cleanUp(function);
 

@@ -38,6 +38,16 @@ bool hasConstantOperand(LinalgOp op) {
   return llvm::any_of(op.getDpsInputs(), isConstantTensor);
 }
 
+/// A formula of the sums of a multiplication by constants: it stays with that, so that the sums, which are
+/// wider than the formula's results, need not leave the core.
+bool finishesSums(LinalgOp op) {
+  return llvm::any_of(op.getDpsInputs(), [](Value input) {
+    auto producer = input.getDefiningOp<LinalgOp>();
+    return producer && npuc::tile::isContraction(producer) && hasConstantOperand(producer) &&
+           producer->hasOneUse();
+  });
+}
+
 /// What kinds of work a set of operations holds.
 struct Contents {
   unsigned contractions = 0, constantContractions = 0;
@@ -106,6 +116,8 @@ SmallVector<Group> npuc::tile::formGroups(func::FuncOp function) {
     // Producers in reverse program order, so that all users of a candidate have been decided on.
     for (LinalgOp candidate : llvm::reverse(all)) {
       if (taken.contains(candidate) || isMovement(candidate) || isMovement(root))
+        continue;
+      if (contents.contractions > 0 && finishesSums(candidate))
         continue;
       SmallVector<Operation *> users(candidate->user_begin(), candidate->user_end());
       if (users.empty() || !llvm::all_of(users, [&](Operation *user) {

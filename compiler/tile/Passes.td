@@ -3,20 +3,6 @@
 
 include "mlir/Pass/PassBase.td"
 
-def PlanTiles : Pass<"npuc-plan-tiles", "::mlir::func::FuncOp"> {
-  let summary = "decides which operations form a group and how groups are cut";
-  let description = [{
-    Writes the plan as attributes; nothing else changes. See compiler/tile/Plan.h.
-
-    ```mlir
-    %y = linalg.generic … // a multiplication, then bias and gelu
-    // becomes
-    %y = linalg.generic … {npu.group = 0, npu.cores = array<i64: 16, 0>, npu.blocks = array<i64: 0, 128>}
-    ```
-  }];
-  let options = [Option<"target", "target", "std::string", [{"toy"}], "name or file of the target description">];
-}
-
 def ApplyTiles : Pass<"npuc-apply-tiles", "::mlir::func::FuncOp"> {
   let summary = "tiles and fuses each group as its attributes say";
   let description = [{

@@ -4,10 +4,16 @@
 // A plan is written as attributes on the operations, so that it can be printed, changed by hand and read
 // back:
 //   npu.group = 3 : i64          on every operation of a group
-//   npu.tile = #npu.tile<…>      on the group's root, its last operation
+//   npu.cores, npu.blocks        on the group's root, its last operation: extents of its loops in a core's
+//   part, and
+//                                in a block of that; 0 where a loop is not cut
+//   npu.cycles                   beside them: what the plan is expected to take
+//   npu.contraction_blocks       on a contraction: extents of its loops in one command; 0 where a loop is not
+//   cut
 #pragma once
 
-#include "backends/npu/target/target.pb.h"
+#include "compiler/tile/Prices.h"
+
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 
@@ -15,7 +21,8 @@ namespace npuc::tile {
 
 inline constexpr llvm::StringLiteral groupAttr = "npu.group", coresAttr = "npu.cores",
                                      blocksAttr = "npu.blocks",
-                                     contractionBlocksAttr = "npu.contraction_blocks";
+                                     contractionBlocksAttr = "npu.contraction_blocks",
+                                     cyclesAttr = "npu.cycles";
 
 /// A multiplication and addition over reduction loops: `sums += lhs * rhs`, operands widened.
 bool isContraction(mlir::linalg::LinalgOp op);
@@ -40,9 +47,10 @@ void addUnitLoop(Group &group);
 /// core, in a loop of one step that the group is given.
 llvm::SmallVector<Group> formGroups(mlir::func::FuncOp function);
 
-/// Sets the attributes of `groups` for `target`: a grid of cores over the root's outer loops, then blocks
-/// that fit a core's scratchpad.
-void planTiles(llvm::ArrayRef<Group> groups, const target::TargetDescription &target);
+/// Sets the attributes of `groups`: for each the grid of cores and the blocks that take least cycles by
+/// `prices` of those that fit a core's scratchpad. A group of a multiplication and of reductions over its
+/// rows becomes two where that is cheaper.
+void planTiles(llvm::ArrayRef<Group> groups, const Prices &prices);
 
 /// Tiles and fuses each group as its attributes say: an scf.forall over cores, in it scf.for over blocks. The
 /// attributes go.

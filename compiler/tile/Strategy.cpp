@@ -1,9 +1,11 @@
-#include "compiler/tile/Loops.h"
-#include "compiler/tile/Plan.h"
+#include "compiler/tile/GroupModel.h"
 
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/Builders.h"
 
+#include <bit>
 #include <limits>
+#include <map>
 
 using namespace mlir;
 using namespace npuc;
@@ -12,210 +14,230 @@ using linalg::LinalgOp;
 
 namespace {
 
-/// What the plan needs to know of a machine.
-struct Machine {
-  int64_t cores, scratchpadBytes, lanesN, lanesK;
+struct Plan {
+  Cut cut;
+  double cycles = std::numeric_limits<double>::infinity();
+  bool fits = false;
 
-  explicit Machine(const target::TargetDescription &t)
-      : cores(int64_t(t.topology().clusters_per_device()) * t.topology().cores_per_cluster()),
-        scratchpadBytes(t.scratchpad().bytes()), lanesN(t.matrix().lanes_n()), lanesK(t.matrix().lanes_k()) {}
+  /// A plan that fits is better than one that does not, whatever they take.
+  bool betterThan(const Plan &other) const { return fits != other.fits ? fits : cycles < other.cycles; }
 };
 
-int64_t elementBits(Value value) {
-  Type type = cast<ShapedType>(value.getType()).getElementType();
-  return type.isIndex() ? 64 : type.getIntOrFloatBitWidth();
-}
-
-/// How many positions an index takes while its loops run: of a sum of loops times positive constants, all
-/// between the least and the greatest (a window of k, dilated by d, over n positions s apart: (n-1)·s +
-/// (k-1)·d + 1).
-int64_t extentOf(AffineExpr expr, ArrayRef<int64_t> extents) {
-  MLIRContext *context = expr.getContext();
-  SmallVector<AffineExpr> last = llvm::map_to_vector(
-      extents, [&](int64_t extent) { return getAffineConstantExpr(extent - 1, context); });
-  SmallVector<AffineExpr> first(extents.size(), getAffineConstantExpr(0, context));
-  auto at = [&](ArrayRef<AffineExpr> loops) {
-    return cast<AffineConstantExpr>(expr.replaceDims(loops)).getValue();
-  };
-  return at(last) - at(first) + 1;
-}
-
-/// A group's loops and what its tiles take.
-class GroupModel {
-public:
-  explicit GroupModel(const Group &group) : group(group) {
-    for (LinalgOp op : llvm::reverse(group.operations))
-      members.insert(op);
-    along = loopsAlong(group.root(), members);
-    cuttable = tile::cuttableLoops(group.root(), members);
-  }
-
-  const llvm::SmallBitVector &cuttableRootLoops() const { return cuttable; }
-  SmallVector<int64_t> extents() const { return LinalgOp(group.root()).getStaticLoopRanges(); }
-
-  /// Extents of a member's loops where the root's loops have `rootExtents`.
-  SmallVector<int64_t> extentsOf(LinalgOp op, ArrayRef<int64_t> rootExtents) const {
-    SmallVector<int64_t> extents = op.getStaticLoopRanges();
-    for (auto [extent, rootLoop] : llvm::zip_equal(extents, along.find(op)->second))
-      if (rootLoop >= 0 && cuttable[rootLoop])
-        extent = rootExtents[rootLoop];
-    return extents;
-  }
-
-  /// Bytes that one core's block takes: each value once, what comes from outside twice, so that the next
-  /// block's can arrive. Operands of a contraction cut by `contractionBlocks` count by the block.
-  int64_t workingSet(ArrayRef<int64_t> rootExtents) const {
-    llvm::DenseMap<Value, int64_t> bytes;
-    auto count = [&](LinalgOp op, OpOperand &operand, ArrayRef<int64_t> extents, Value value, bool outside) {
-      int64_t elements = 1;
-      for (AffineExpr expr : op.getMatchingIndexingMap(&operand).getResults())
-        elements *= extentOf(expr, extents);
-      int64_t size = llvm::divideCeil(elements * elementBits(value), 8) * (outside ? 2 : 1);
-      int64_t &known = bytes[value];
-      known = std::max(known, size);
-    };
-    for (LinalgOp op : group.operations) {
-      SmallVector<int64_t> extents = extentsOf(op, rootExtents);
-      if (isContraction(op))
-        if (auto blocks = op->getAttrOfType<DenseI64ArrayAttr>(contractionBlocksAttr))
-          for (auto [extent, block] : llvm::zip_equal(extents, blocks.asArrayRef()))
-            extent = block ? std::min(extent, block) : extent;
-      for (OpOperand *input : op.getDpsInputOperands()) {
-        Operation *producer = input->get().getDefiningOp();
-        count(op, *input, extents, input->get(), !producer || !members.contains(producer));
-      }
-      SmallVector<int64_t> whole = extentsOf(op, rootExtents);
-      for (OpOperand &init : op.getDpsInitsMutable())
-        count(op, init, whole, op.getTiedOpResult(&init), false);
-    }
-    int64_t total = 0;
-    for (auto &[value, size] : bytes)
-      total += size;
-    return total;
-  }
-
-private:
-  const Group &group;
-  llvm::SetVector<Operation *> members;
-  LoopsAlong along;
-  llvm::SmallBitVector cuttable;
-};
-
-/// Cuts loops into equal parts for the cores: so that the largest part is least; of equal ones by the fewest
-/// loops, then by the outermost. 0: the loop is not cut.
-SmallVector<int64_t> planCores(const GroupModel &model, const Machine &machine) {
-  SmallVector<int64_t> extents = model.extents(), best(extents.size(), 0), tiles(extents.size(), 0);
-  SmallVector<int> loops(model.cuttableRootLoops().set_bits_begin(),
-                         model.cuttableRootLoops().set_bits_end());
-  double bestWork = std::numeric_limits<double>::infinity();
-  int bestCuts = 0;
-  auto search = [&](auto &self, size_t at, int64_t cores, double work, int cuts) -> void {
-    if (at == loops.size()) {
-      if (work < bestWork || (work == bestWork && cuts < bestCuts))
-        best = tiles, bestWork = work, bestCuts = cuts;
-      return;
-    }
-    int64_t extent = extents[loops[at]];
-    for (int64_t parts = std::min(cores, extent); parts >= 1; --parts) {
-      int64_t tile = llvm::divideCeil(extent, parts), used = llvm::divideCeil(extent, tile);
-      if (used != parts)
-        continue; // As many parts as a smaller number gives.
-      tiles[loops[at]] = parts == 1 ? 0 : tile;
-      self(self, at + 1, cores / parts, work * tile, cuts + (parts > 1));
-    }
-  };
-  search(search, 0, machine.cores, 1, 0);
-  return best;
-}
-
-/// Halves a block, keeping a multiple of `lanes` where it is larger than that.
+/// Half of a block or a little less, so that blocks are equal if that is possible; for more than one step of
+/// the engine a multiple of its `lanes`.
 int64_t halved(int64_t block, int64_t lanes) {
+  for (int64_t part = block / 2; part > block / 3; --part)
+    if (block % part == 0 && (part % lanes == 0 || part < lanes))
+      return part;
   int64_t half = llvm::divideCeil(block, 2);
   return half > lanes ? llvm::alignTo(half, lanes) : block > lanes ? lanes : half;
 }
 
-/// Shrinks blocks, each time along the loop where that saves most, until the block's working set fits
-/// `budget`.
-SmallVector<int64_t> planBlocks(const GroupModel &model, const Machine &machine, SmallVector<int64_t> perCore,
-                                int64_t budget) {
-  SmallVector<int64_t> blocks = perCore;
-  while (model.workingSet(blocks) > budget) {
-    int best = -1;
-    int64_t bestBytes = model.workingSet(blocks);
-    for (int loop : model.cuttableRootLoops().set_bits()) {
-      SmallVector<int64_t> candidate = blocks;
-      candidate[loop] = halved(blocks[loop], loop + 1 == int(blocks.size()) ? machine.lanesN : 1);
-      if (int64_t bytes = model.workingSet(candidate); bytes < bestBytes)
-        best = loop, bestBytes = bytes;
-    }
-    if (best < 0)
-      break; // Nothing smaller: the scheduler says whether it fits.
-    blocks[best] = halved(blocks[best], best + 1 == int(blocks.size()) ? machine.lanesN : 1);
+class Planner {
+public:
+  Planner(const Group &group, const Prices &prices, const ProducedTensors &produced)
+      : group(group), prices(prices), produced(produced), model(group, prices) {}
+
+  /// The grid of cores and the blocks of least cycles: every grid over the loops that can be cut, and for
+  /// each the blocks that a descent from the whole part of a core finds.
+  Plan run() {
+    cores.assign(model.extents().size(), 0);
+    for (int loop : model.cuttableRootLoops().set_bits())
+      loops.push_back(loop);
+    searchCores(0, prices.cores);
+    return best;
   }
-  return blocks;
+
+  Produced leaves(const Plan &plan) const { return model.leaves(plan.cut); }
+  SmallVector<int64_t> contractionBlocks(LinalgOp op, const Plan &plan) const {
+    SmallVector<int64_t> block = model.perCore(plan.cut.cores);
+    for (auto [extent, part] : llvm::zip_equal(block, plan.cut.blocks))
+      extent = part ? part : extent;
+    return model.contractionBlocks(op, block);
+  }
+
+private:
+  void searchCores(size_t at, int64_t left) {
+    if (at == loops.size())
+      return searchBlocks();
+    int64_t extent = model.extents()[loops[at]];
+    for (int64_t parts = std::min(left, extent); parts >= 1; --parts) {
+      int64_t tile = llvm::divideCeil(extent, parts);
+      if (int64_t(llvm::divideCeil(extent, tile)) != parts)
+        continue; // As many parts as a smaller number gives.
+      cores[loops[at]] = parts == 1 ? 0 : tile;
+      searchCores(at + 1, left / parts);
+    }
+    cores[loops[at]] = 0;
+  }
+
+  Plan priced(SmallVector<int64_t> blocks) const {
+    SmallVector<int64_t> whole = model.perCore(cores);
+    for (auto [block, extent] : llvm::zip_equal(blocks, whole))
+      block = block == extent ? 0 : block;
+    Plan plan;
+    plan.cut = {cores, blocks};
+    plan.fits = model.fits(plan.cut);
+    plan.cycles = model.cycles(plan.cut, produced);
+    return plan;
+  }
+
+  void searchBlocks() {
+    SmallVector<int64_t> blocks = model.perCore(cores);
+    Plan plan = priced(blocks);
+    // A copy is one transfer, whatever its size.
+    while (!isMovement(group.root())) {
+      Plan next;
+      SmallVector<int64_t> nextBlocks;
+      for (int loop : loops) {
+        SmallVector<int64_t> candidate = blocks;
+        candidate[loop] = halved(blocks[loop], loop + 1 == int(blocks.size()) ? prices.lanesN : 1);
+        if (candidate[loop] == blocks[loop])
+          continue;
+        Plan tried = priced(candidate);
+        // While nothing fits, the way goes where bytes are saved.
+        if (!tried.fits)
+          tried.cycles = double(model.workingSet(tried.cut));
+        if (tried.betterThan(next))
+          next = tried, nextBlocks = candidate;
+      }
+      if (nextBlocks.empty() || (plan.fits && !next.betterThan(plan)))
+        break;
+      plan = next, blocks = nextBlocks;
+    }
+    if (plan.betterThan(best))
+      best = plan;
+  }
+
+  const Group &group;
+  const Prices &prices;
+  const ProducedTensors &produced;
+  GroupModel model;
+  SmallVector<int> loops;
+  SmallVector<int64_t> cores;
+  Plan best;
+};
+
+/// A group of a multiplication and of reductions over its rows, as two: the multiplication with the formulas
+/// that follow it, whose columns can be cut too, and the rest. Nothing if the group has no such form.
+std::optional<std::pair<Group, Group>> splitRows(const Group &group) {
+  llvm::SmallPtrSet<Operation *, 8> first;
+  LinalgOp last;
+  for (LinalgOp op : group.operations) {
+    bool follows = last && op.getNumReductionLoops() == 0 && last->hasOneUse() && *last->user_begin() == op;
+    if (isContraction(op) && last)
+      return std::nullopt;
+    if (!isContraction(op) && !follows)
+      continue;
+    first.insert(op);
+    last = op;
+  }
+  std::pair<Group, Group> parts;
+  for (LinalgOp op : group.operations)
+    (first.contains(op) ? parts.first : parts.second).operations.push_back(op);
+  bool readsRows =
+      llvm::any_of(parts.second.operations, [](LinalgOp op) { return op.getNumReductionLoops() > 0; });
+  if (first.empty() || !readsRows)
+    return std::nullopt;
+  // The rest must come after: of the first part it reads the last result only, and gives it nothing.
+  for (LinalgOp op : parts.first.operations)
+    for (Value input : op->getOperands())
+      if (Operation *producer = input.getDefiningOp();
+          producer && llvm::is_contained(parts.second.operations, dyn_cast<LinalgOp>(producer)))
+        return std::nullopt;
+  return parts;
 }
 
-/// Cuts a contraction of which the group needs whole rows: its n loops, then its k loops, until the second
-/// operand's block takes at most `budget`.
-void planContraction(LinalgOp op, const Machine &machine, int64_t budget) {
-  SmallVector<int64_t> extents = op.getStaticLoopRanges(), blocks(extents.size(), 0);
-  OpOperand *weights = op.getDpsInputOperand(1);
-  AffineMap map = op.getMatchingIndexingMap(weights),
-            sums = op.getMatchingIndexingMap(op.getDpsInitOperand(0)),
-            lhs = op.getMatchingIndexingMap(op.getDpsInputOperand(0));
-  auto bytes = [&] {
-    int64_t elements = 1;
-    for (unsigned loop = 0; loop < extents.size(); ++loop)
-      if (map.isFunctionOfDim(loop))
-        elements *= blocks[loop] ? blocks[loop] : extents[loop];
-    return llvm::divideCeil(elements * elementBits(weights->get()), 8);
-  };
-  auto shrink = [&](bool n, int64_t lanes) {
-    for (unsigned loop = 0; loop < extents.size(); ++loop) {
-      bool isN = map.isFunctionOfDim(loop) && sums.isFunctionOfDim(loop) && !lhs.isFunctionOfDim(loop);
-      bool isK = map.isFunctionOfDim(loop) && !sums.isFunctionOfDim(loop);
-      if (n ? !isN : !isK)
-        continue;
-      while (int64_t(bytes()) > budget) {
-        int64_t now = blocks[loop] ? blocks[loop] : extents[loop], next = halved(now, lanes);
-        if (next == now || (next < lanes && now <= lanes))
-          break;
-        blocks[loop] = next;
+/// All of a group that its plan depends on: operations, types and maps (which are unique objects), who reads
+/// whom, and how what it reads was left.
+using Shape = std::vector<uint64_t>;
+Shape shapeOf(const Group &group, const ProducedTensors &produced) {
+  Shape shape;
+  auto add = [&](const void *unique) { shape.push_back(reinterpret_cast<uintptr_t>(unique)); };
+  llvm::DenseMap<Value, uint64_t> numbers;
+  for (LinalgOp op : group.operations) {
+    for (AffineMap map : op.getIndexingMapsArray())
+      add(map.getAsOpaquePointer());
+    for (Operation &inner : *op.getBlock()) {
+      add(inner.getName().getAsOpaquePointer());
+      for (Type type : inner.getOperandTypes())
+        add(type.getAsOpaquePointer());
+    }
+    for (Value value : op->getOperands()) {
+      add(value.getType().getAsOpaquePointer());
+      auto [known, isNew] = numbers.try_emplace(value, numbers.size());
+      shape.push_back(known->second);
+      auto left = produced.find(viewed(value));
+      if (isNew && left != produced.end())
+        shape.insert(shape.end(),
+                     {uint64_t(left->second.chunk), std::bit_cast<uint64_t>(left->second.writeOut)});
+    }
+    for (Value result : op->getResults())
+      numbers.try_emplace(result, numbers.size());
+  }
+  return shape;
+}
+
+class Strategy {
+public:
+  explicit Strategy(const Prices &prices) : prices(prices) {}
+
+  void plan(const Group &group) {
+    Plan whole = best(group, produced);
+    if (std::optional<std::pair<Group, Group>> parts = splitRows(group)) {
+      Plan first = best(parts->first, produced);
+      ProducedTensors with = produced;
+      with[parts->first.root()->getResult(0)] = GroupModel(parts->first, prices).leaves(first.cut);
+      Plan second = best(parts->second, with);
+      Plan both;
+      both.cycles = first.cycles + second.cycles;
+      both.fits = first.fits && second.fits;
+      if (both.betterThan(whole)) {
+        write(parts->first, first);
+        write(parts->second, second);
+        return;
       }
     }
-  };
-  shrink(true, machine.lanesN);
-  shrink(false, machine.lanesK);
-  if (llvm::any_of(blocks, [](int64_t b) { return b != 0; }))
-    op->setAttr(contractionBlocksAttr, DenseI64ArrayAttr::get(op.getContext(), blocks));
-}
+    write(group, whole);
+  }
+
+private:
+  /// Equal groups, as those of equal layers, have equal plans.
+  Plan best(const Group &group, const ProducedTensors &produced) {
+    auto [known, isNew] = plans.try_emplace(shapeOf(group, produced));
+    if (isNew)
+      known->second = Planner(group, prices, produced).run();
+    return known->second;
+  }
+
+  void write(const Group &group, const Plan &plan) {
+    Planner planner(group, prices, produced);
+    Builder builder(group.root().getContext());
+    for (LinalgOp op : group.operations) {
+      op->setAttr(groupAttr, builder.getI64IntegerAttr(number));
+      if (!isContraction(op))
+        continue;
+      SmallVector<int64_t> blocks = planner.contractionBlocks(op, plan);
+      if (llvm::any_of(blocks, [](int64_t b) { return b != 0; }))
+        op->setAttr(contractionBlocksAttr, builder.getDenseI64ArrayAttr(blocks));
+    }
+    group.root()->setAttr(coresAttr, builder.getDenseI64ArrayAttr(plan.cut.cores));
+    group.root()->setAttr(blocksAttr, builder.getDenseI64ArrayAttr(plan.cut.blocks));
+    group.root()->setAttr(cyclesAttr, builder.getI64IntegerAttr(int64_t(plan.cycles)));
+    produced[group.root()->getResult(0)] = planner.leaves(plan);
+    ++number;
+  }
+
+  const Prices &prices;
+  ProducedTensors produced;
+  std::map<Shape, Plan> plans;
+  int64_t number = 0;
+};
 
 } // namespace
 
-void npuc::tile::planTiles(ArrayRef<Group> groups, const target::TargetDescription &target) {
-  Machine machine(target);
-  // Half of the scratchpad for one block, which counts the next one's operands; the rest is for tensors that
-  // stay. A contraction's second operand takes at most a quarter, two blocks of an eighth, so that rows need
-  // not shrink for it.
-  int64_t budget = machine.scratchpadBytes / 2;
-  int64_t number = 0;
-  for (const Group &group : groups) {
-    Builder builder(group.root().getContext());
-    for (LinalgOp op : group.operations)
-      op->setAttr(groupAttr, builder.getI64IntegerAttr(number));
-    ++number;
-    GroupModel model(group);
-    for (LinalgOp op : group.operations)
-      if (isContraction(op) && op != group.root())
-        planContraction(op, machine, machine.scratchpadBytes / 8);
-    SmallVector<int64_t> cores = planCores(model, machine), perCore = model.extents();
-    for (auto [extent, tile] : llvm::zip_equal(perCore, cores))
-      extent = tile ? tile : extent;
-    SmallVector<int64_t> blocks =
-        isMovement(group.root()) ? perCore : planBlocks(model, machine, perCore, budget);
-    for (auto [block, extent] : llvm::zip_equal(blocks, perCore))
-      block = block == extent ? 0 : block;
-    group.root()->setAttr(coresAttr, builder.getDenseI64ArrayAttr(cores));
-    group.root()->setAttr(blocksAttr, builder.getDenseI64ArrayAttr(blocks));
-  }
+void npuc::tile::planTiles(ArrayRef<Group> groups, const Prices &prices) {
+  Strategy strategy(prices);
+  for (const Group &group : groups)
+    strategy.plan(group);
 }

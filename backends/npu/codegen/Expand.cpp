@@ -351,8 +351,8 @@ private:
       const Transfer &first = transfers[i];
       SmallVector<Frame *> together;
       uint32_t &group = groupOf(first.target);
-      bool shareable = multicasts && first.source.memory->space != isa::Space::Scratchpad &&
-                       first.target.isWhole() && first.target.memory->space == isa::Space::Scratchpad;
+      bool shareable =
+          multicasts && first.target.isWhole() && first.target.memory->space == isa::Space::Scratchpad;
       for (size_t j = i; j < transfers.size(); ++j)
         if (j == i || (shareable && !done[j] && transfers[j].source == first.source &&
                        transfers[j].target.isWhole() && groupOf(transfers[j].target) == group)) {
@@ -371,9 +371,13 @@ private:
             groupOf(transfers[j].target) = shared;
         SmallVector<uint16_t> multicast =
             llvm::map_to_vector(together, [](Frame *f) { return uint16_t(f->core); });
-        // The cores take turns, so that their DMA engines share the work.
-        uint32_t issuer = together[nextIssuer++ % together.size()]->core;
-        emitCopy(op, issuer, first.source, first.target, multicast);
+        forEachPiece(first.source, first.target, [&](const MemoryView &from, const MemoryView &to) {
+          // A shard's owner sends it. Otherwise cores take turns, so that their DMA engines share the work.
+          uint32_t issuer = from.memory->space == isa::Space::Scratchpad
+                                ? graph.buffers[from.memory->buffers[from.offset / from.memory->chunk]].core
+                                : together[nextIssuer++ % together.size()]->core;
+          emitCopy(op, issuer, from, to, multicast);
+        });
       }
     }
     return success();

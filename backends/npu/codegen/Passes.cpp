@@ -1,6 +1,8 @@
 #include "backends/npu/codegen/Passes.h"
 
+#include "backends/npu/codegen/NpuPrices.h"
 #include "backends/npu/target/Target.h"
+#include "compiler/tile/Plan.h"
 #include "dialects/npu/IR/Npu.h"
 
 #include "mlir/Dialect/Bufferization/IR/Bufferization.h"
@@ -9,6 +11,7 @@
 
 namespace npuc::codegen {
 
+#define GEN_PASS_DEF_PLANTILES
 #define GEN_PASS_DEF_PLACETENSORS
 #define GEN_PASS_DEF_PROMOTEOPERANDS
 #define GEN_PASS_DEF_BUFFERIZETILES
@@ -25,6 +28,16 @@ std::optional<target::TargetDescription> loadTarget(mlir::Operation *op, const s
     op->emitError(diagnostics.text());
   return description;
 }
+
+struct PlanTiles : impl::PlanTilesBase<PlanTiles> {
+  using PlanTilesBase::PlanTilesBase;
+  void runOnOperation() override {
+    if (auto description = loadTarget(getOperation(), target))
+      tile::planTiles(tile::formGroups(getOperation()), *npuPrices(*description));
+    else
+      signalPassFailure();
+  }
+};
 
 struct PlaceTensors : impl::PlaceTensorsBase<PlaceTensors> {
   using PlaceTensorsBase::PlaceTensorsBase;

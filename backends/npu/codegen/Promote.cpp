@@ -190,6 +190,8 @@ public:
                             std::max(1u, target.topology().slices_per_core())) {}
 
   LogicalResult run() {
+    unshare<linalg::FillOp>();
+    unshare<tensor::EmptyOp>();
     SmallVector<LinalgOp> operations;
     forall.walk([&](LinalgOp op) { operations.push_back(op); });
     SmallVector<tensor::EmptyOp> empties;
@@ -215,6 +217,21 @@ public:
   }
 
 private:
+  /// Gives each user a value of its own to write into: it costs nothing, and a shared one would be copied.
+  template <typename Op>
+  void unshare() {
+    SmallVector<Op> shared;
+    forall.walk([&](Op op) {
+      if (!op->hasOneUse())
+        shared.push_back(op);
+    });
+    for (Op op : shared)
+      for (OpOperand &use : llvm::make_early_inc_range(llvm::drop_begin(op->getUses()))) {
+        builder.setInsertionPoint(op);
+        use.set(builder.clone(*op)->getResult(0));
+      }
+  }
+
   Attribute space(MemorySpace value) { return npu::SpaceAttr::get(builder.getContext(), value); }
 
   /// On this core already: made inside the loop, or the core's own shard of the loop's result.

@@ -1,0 +1,76 @@
+// A group's loops, and what a cut of them takes of a core.
+#pragma once
+
+#include "compiler/tile/Loops.h"
+#include "compiler/tile/Plan.h"
+#include "compiler/tile/Prices.h"
+
+#include <vector>
+
+namespace npuc::tile {
+
+/// A cut of a group's root loops; 0 where a loop is not cut.
+struct Cut {
+  llvm::SmallVector<int64_t> cores, blocks;
+};
+
+/// A tensor that lives between groups, as its producer leaves it.
+struct Produced {
+  /// Elements of the run, in row-major order, that each core computes; 0 if cores do not compute runs.
+  int64_t chunk = 0;
+  /// Cycles for a core to write its part to where all cores reach it.
+  double writeOut = 0;
+};
+using ProducedTensors = llvm::DenseMap<mlir::Value, Produced>;
+
+/// The tensor that `value` is a reshape of.
+mlir::Value viewed(mlir::Value value);
+
+class GroupModel {
+public:
+  GroupModel(const Group &group, const Prices &prices);
+
+  const llvm::SmallBitVector &cuttableRootLoops() const { return cuttable; }
+  const llvm::SmallVector<int64_t> &extents() const { return rootExtents; }
+  /// Extents of the root's loops in one core's part.
+  llvm::SmallVector<int64_t> perCore(llvm::ArrayRef<int64_t> cores) const;
+
+  /// Bytes that one core's block takes. Everything counts twice if there are several blocks, so that the next
+  /// one can be worked on meanwhile; what comes from outside always does.
+  int64_t workingSet(const Cut &cut) const;
+  /// The working set takes at most half of a scratchpad; the rest is for tensors that stay.
+  bool fits(const Cut &cut) const { return workingSet(cut) <= prices.scratchpadBytes / 2; }
+
+  /// Cycles of the whole group: blocks overlap, so its time is that of the busiest resource, and what a block
+  /// needs of the others once. `produced` says where what it reads is.
+  double cycles(const Cut &cut, const ProducedTensors &produced) const;
+
+  /// How the root's result is left by a cut.
+  Produced leaves(const Cut &cut) const;
+
+  /// Blocks of a contraction of which the group needs more than a cut of the root gives: its n loops, then
+  /// its k loops, until the second operand's block takes at most an eighth of a scratchpad. 0: not cut.
+  llvm::SmallVector<int64_t> contractionBlocks(mlir::linalg::LinalgOp op,
+                                               llvm::ArrayRef<int64_t> blocks) const;
+
+  /// The loops of a member where the root's have `rootExtents`.
+  llvm::SmallVector<int64_t> extentsOf(mlir::linalg::LinalgOp op, llvm::ArrayRef<int64_t> rootExtents) const;
+
+private:
+  struct Load;
+  bool isOutside(mlir::Value value) const;
+  std::vector<Load> loads(const Cut &cut) const;
+  llvm::SmallVector<int64_t> blockExtents(const Cut &cut) const;
+  int64_t elements(mlir::linalg::LinalgOp op, mlir::OpOperand &operand,
+                   llvm::ArrayRef<int64_t> extents) const;
+  int64_t runOf(mlir::linalg::LinalgOp op, mlir::OpOperand &operand, llvm::ArrayRef<int64_t> cores) const;
+
+  const Group &group;
+  const Prices &prices;
+  llvm::SetVector<mlir::Operation *> members;
+  LoopsAlong along;
+  llvm::SmallBitVector cuttable;
+  llvm::SmallVector<int64_t> rootExtents;
+};
+
+} // namespace npuc::tile
