@@ -44,8 +44,11 @@ Operation *Destinations::writerOf(Value value, bool contiguous) {
   if (isa_and_nonnull<tensor::CollapseShapeOp>(op) ||
       (contiguous && isa_and_nonnull<tensor::ExpandShapeOp>(op)))
     return writerOf(op->getOperand(0), contiguous);
-  if (auto generic = dyn_cast_or_null<linalg::GenericOp>(op))
-    return generic.getDpsInits()[0].getDefiningOp<tensor::EmptyOp>() ? op : nullptr;
+  if (auto generic = dyn_cast_or_null<linalg::GenericOp>(op)) {
+    Value init = generic.getDpsInits()[0];
+    auto fill = init.getDefiningOp<linalg::FillOp>();
+    return (fill ? fill.output() : init).getDefiningOp<tensor::EmptyOp>() ? op : nullptr;
+  }
   // The parts of a tensor may be made anywhere before: its first destination stands at the block's start.
   if (contiguous && isa_and_nonnull<InsertSliceOp>(op))
     for (Inserts &inserts : assembled)
@@ -58,7 +61,12 @@ Operation *Destinations::writerOf(Value value, bool contiguous) {
 Value Destinations::redirect(Value value, Value destination) {
   Operation *op = value.getDefiningOp();
   if (auto generic = dyn_cast<linalg::GenericOp>(op)) {
-    generic.getDpsInitsMutable()[0].set(destination);
+    OpOperand &init = generic.getDpsInitsMutable()[0];
+    if (auto fill = init.get().getDefiningOp<linalg::FillOp>()) {
+      OpBuilder builder(op);
+      destination = linalg::FillOp::create(builder, fill.getLoc(), fill.value(), destination).getResult(0);
+    }
+    init.set(destination);
     return value;
   }
   if (isa<InsertSliceOp>(op)) {

@@ -85,8 +85,8 @@ private:
   void searchBlocks() {
     SmallVector<int64_t> blocks = model.perCore(cores);
     Plan plan = priced(blocks);
-    // A copy is one transfer, whatever its size.
-    while (!isMovement(group.root())) {
+    // A copy that fits is one transfer: nothing would overlap.
+    while (!isMovement(group.root()) || !plan.fits) {
       Plan next;
       SmallVector<int64_t> nextBlocks;
       for (int loop : loops) {

@@ -361,7 +361,8 @@ private:
         }
       if (together.size() == 1) {
         forEachPiece(first.source, first.target, [&](const MemoryView &from, const MemoryView &to) {
-          emitCopy(op, first.frame->core, from, to, {});
+          bool arrives = to.memory->space == isa::Space::Scratchpad;
+          emitCopy(op, arrives ? first.frame->core : issuer(from, first.frame->core), from, to, {});
         });
       } else {
         // Its destinations take one address, each on its core.
@@ -372,15 +373,19 @@ private:
         SmallVector<uint16_t> multicast =
             llvm::map_to_vector(together, [](Frame *f) { return uint16_t(f->core); });
         forEachPiece(first.source, first.target, [&](const MemoryView &from, const MemoryView &to) {
-          // A shard's owner sends it. Otherwise cores take turns, so that their DMA engines share the work.
-          uint32_t issuer = from.memory->space == isa::Space::Scratchpad
-                                ? graph.buffers[from.memory->buffers[from.offset / from.memory->chunk]].core
-                                : together[nextIssuer++ % together.size()]->core;
-          emitCopy(op, issuer, from, to, multicast);
+          // The cores take turns, so that their DMA engines share the work.
+          emitCopy(op, issuer(from, together[nextIssuer++ % together.size()]->core), from, to, multicast);
         });
       }
     }
     return success();
+  }
+
+  /// Who sends `from`, which is in one piece: a shard's owner, and anyone what all cores reach.
+  uint32_t issuer(const MemoryView &from, uint32_t anyone) {
+    if (from.memory->space != isa::Space::Scratchpad)
+      return anyone;
+    return graph.buffers[from.memory->buffers[from.offset / from.memory->chunk]].core;
   }
 
   uint32_t &groupOf(const MemoryView &r) { return graph.buffers[r.memory->buffers.front()].group; }
