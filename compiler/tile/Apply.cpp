@@ -2,6 +2,7 @@
 #include "dialects/npu/IR/Npu.h"
 
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
+#include "mlir/Dialect/MemRef/Transforms/Transforms.h"
 #include "mlir/Dialect/SCF/Transforms/TileUsingInterface.h"
 #include "mlir/Dialect/Tensor/Transforms/Transforms.h"
 #include "mlir/IR/Dominance.h"
@@ -91,6 +92,8 @@ void cleanUp(func::FuncOp function) {
   tensor::populateMergeConsecutiveInsertExtractSlicePatterns(patterns);
   linalg::FillOp::getCanonicalizationPatterns(patterns, function.getContext());
   tensor::ExtractSliceOp::getCanonicalizationPatterns(patterns, function.getContext());
+  // The size of a fused operation's result would keep the operation that it was fused from.
+  memref::populateResolveRankedShapedTypeResultDimsPatterns(patterns);
   affine::AffineMinOp::getCanonicalizationPatterns(patterns, function.getContext());
   affine::AffineApplyOp::getCanonicalizationPatterns(patterns, function.getContext());
   (void)applyPatternsGreedily(function, std::move(patterns));
