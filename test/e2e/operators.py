@@ -54,6 +54,24 @@ def resize(x, scales=None, sizes=None, **attributes):
     return graph([helper.make_node("Resize", ["x", "", "s"] if scales else ["x", "", "", "s"], ["y"], **attributes)], x, given)
 
 
+def network(x):
+    """A small image classifier: strided, depthwise and 1x1 convolutions, pooling, a residual, and a last linear layer."""
+    c = x[1]
+    constants = {"w0": numbers(30, [16, c, 3, 3]), "b0": numbers(31, [16]), "w1": numbers(32, [16, 1, 3, 3]),
+                 "w2": numbers(33, [16, 16, 1, 1]), "b2": numbers(34, [16]), "w3": numbers(35, [10, 16]), "b3": numbers(36, [10])}
+    nodes = [helper.make_node("Conv", ["x", "w0", "b0"], ["c0"], strides=[2, 2], pads=[1, 1, 1, 1]),
+             helper.make_node("Relu", ["c0"], ["r0"]),
+             helper.make_node("MaxPool", ["r0"], ["m0"], kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]),
+             helper.make_node("Conv", ["m0", "w1"], ["c1"], group=16, pads=[1, 1, 1, 1]),
+             helper.make_node("Clip", ["c1", "low", "high"], ["r1"]),
+             helper.make_node("Conv", ["r1", "w2", "b2"], ["c2"]),
+             helper.make_node("Add", ["c2", "m0"], ["a2"]),
+             helper.make_node("GlobalAveragePool", ["a2"], ["p"]),
+             helper.make_node("Flatten", ["p"], ["f"]),
+             helper.make_node("Gemm", ["f", "w3", "b3"], ["y"], transB=1)]
+    return graph(nodes, x, constants | {"low": np.array(0, np.float32), "high": np.array(6, np.float32)})
+
+
 OPERATORS = {
     "conv-1d": conv([2, 6, 17], [8, 6, 3], strides=[2], pads=[1, 1]),
     "conv-1d-uneven": conv([1, 5, 19], [7, 5, 4], strides=[3], pads=[3, 0], dilations=[2]),
@@ -67,9 +85,13 @@ OPERATORS = {
     # The last two rows and the last column are in no patch.
     "conv-patches-rest": conv([1, 3, 10, 9], [16, 3, 4, 4], strides=[4, 4]),
     "conv-3d": conv([1, 2, 5, 6, 7], [4, 2, 2, 3, 3], pads=[0, 1, 1, 1, 1, 1]),
+    # Of 57,600 bytes of weights toy's scratchpad of 32 KiB holds less than a half.
+    "conv-blocks": conv([1, 96, 40], [60, 96, 5], pads=[2, 2]),
+    "conv-blocks-2d": conv([1, 64, 10, 12], [40, 64, 3, 3], pads=[1, 1, 1, 1], dilations=[1, 2], strides=[2, 1]),
     "conv-same-upper": conv([1, 3, 7, 8], [4, 3, 3, 3], auto_pad="SAME_UPPER", strides=[2, 2]),
     "conv-conv": convs([2, 3, 10, 10], ([8, 3, 3, 3], {"pads": [1, 1, 1, 1]}),
                        ([6, 8, 3, 3], {"pads": [0, 1, 2, 1], "strides": [2, 2]})),
+    "conv-network": network([2, 3, 24, 20]),
     "max-pool": pool("MaxPool", [2, 5, 9, 8], kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]),
     "max-pool-dilated": pool("MaxPool", [1, 5, 20], kernel_shape=[3], dilations=[4], pads=[1, 2]),
     "max-pool-ceil": pool("MaxPool", [1, 5, 8, 9], kernel_shape=[3, 2], strides=[2, 2], ceil_mode=1),
