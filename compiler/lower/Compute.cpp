@@ -147,6 +147,24 @@ Value softmax(nn::SoftmaxOp op, LinalgBuilder &b) {
       });
 }
 
+Value logSoftmax(nn::LogSoftmaxOp op, LinalgBuilder &b) {
+  RankedTensorType type = typeOf(op.getResult());
+  ArrayRef<int64_t> shape = type.getShape();
+  SmallVector<unsigned> rows = staying(shape, {int64_t(op.getAxis())});
+  AffineMap rowMap = b.dims(shape.size(), rows);
+  Value greatest = b.reduce(LinalgBuilder::Kind::Max, {b.identity(op.getInput())}, shape, rows, same);
+  Value sum =
+      b.reduce(LinalgBuilder::Kind::Sum, {b.identity(op.getInput()), {greatest, rowMap}}, shape, rows,
+               [](OpBuilder &inner, Location loc, Scalars s) -> Value {
+                 return math::ExpOp::create(inner, loc, arith::SubFOp::create(inner, loc, s[0], s[1]));
+               });
+  return b.map({b.identity(op.getInput()), {greatest, rowMap}, {sum, rowMap}}, type,
+               [](OpBuilder &inner, Location loc, Scalars s) -> Value {
+                 return arith::SubFOp::create(inner, loc, arith::SubFOp::create(inner, loc, s[0], s[1]),
+                                              math::LogOp::create(inner, loc, s[2]));
+               });
+}
+
 /// Norms over dimensions `axis` and after: (x − mean?) · rsqrt(mean of squares + epsilon) · scale (+ bias).
 Value norm(LinalgBuilder &b, Value input, Value scale, Value bias, int64_t axis, double epsilon, bool centred,
            RankedTensorType result) {
@@ -184,6 +202,19 @@ Value norm(LinalgBuilder &b, Value input, Value scale, Value bias, int64_t axis,
     Value scaled = arith::MulFOp::create(inner, loc, arith::MulFOp::create(inner, loc, s[0], s[1]), s[2]);
     return s.size() == 4 ? arith::AddFOp::create(inner, loc, scaled, s[3]).getResult() : scaled;
   });
+}
+
+/// A layer norm over each group's channels and all that follows them.
+Value groupNorm(nn::GroupNormOp op, LinalgBuilder &b) {
+  RankedTensorType type = typeOf(op.getResult());
+  int64_t groups = op.getGroups(), channels = type.getDimSize(1) / groups;
+  SmallVector<int64_t> split = {type.getDimSize(0), groups, channels}, perChannel = {groups, channels};
+  llvm::append_range(split, type.getShape().drop_front(2));
+  perChannel.resize(split.size() - 1, 1);
+  Value normed =
+      norm(b, b.reshape(op.getInput(), split), b.reshape(op.getScale(), perChannel),
+           b.reshape(op.getBias(), perChannel), 2, op.getEpsilon().convertToFloat(), true, type.clone(split));
+  return b.reshape(normed, type.getShape());
 }
 
 /// Loops of scores: batch, key head, query head within it, query row i, key row j. The probabilities stay
@@ -291,7 +322,9 @@ std::vector<Handler> npuc::lower::computeHandlers() {
       handler<nn::AttentionOp>(attention),
       handler<nn::SoftmaxOp>(softmax),
       handler<nn::LayerNormOp>(layerNorm),
+      handler<nn::LogSoftmaxOp>(logSoftmax),
       handler<nn::RmsNormOp>(rmsNorm),
+      handler<nn::GroupNormOp>(groupNorm),
       handler<nn::ReduceOp>(reduce)
           .where<nn::ReduceOp>("it sums, averages or finds the greatest or least of floats", isReducible)
           .where<nn::ReduceOp>("a dimension stays, which is cut into the cores' parts", keepsDimension),

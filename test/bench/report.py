@@ -115,7 +115,8 @@ def page(rows, assumed):
                 if row is None:
                     shown.append("")
                 elif "hole" in row:
-                    shown.append(f"[{reasons.setdefault(row['hole'], len(reasons) + 1)}]")
+                    why = row["hole"].removeprefix(f"target {target}: ")
+                    shown.append(f"[{reasons.setdefault(why, len(reasons) + 1)}]")
                 else:
                     close = (f"{row['sentence_cosines']['mean']:.4f}" if "sentence_cosines" in row else f"{row['relative_error']:.0e}")
                     shown.append(f"{row['simulated_ms']:.3f} · {row['efficiency']:.2f} · {close}")

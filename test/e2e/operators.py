@@ -26,7 +26,7 @@ def graph(nodes, x, constants):
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
         [onnx.numpy_helper.from_array(value, name) for name, value in constants.items()])
     return onnx.shape_inference.infer_shapes(
-        helper.make_model(made, opset_imports=[helper.make_opsetid("", 19)], ir_version=9))
+        helper.make_model(made, opset_imports=[helper.make_opsetid("", 21)], ir_version=10))
 
 
 def conv(x, w, bias=True, **attributes):
@@ -92,6 +92,11 @@ OPERATORS = {
     "conv-conv": convs([2, 3, 10, 10], ([8, 3, 3, 3], {"pads": [1, 1, 1, 1]}),
                        ([6, 8, 3, 3], {"pads": [0, 1, 2, 1], "strides": [2, 2]})),
     "conv-network": network([2, 3, 24, 20]),
+    "group-norm": graph([helper.make_node("GroupNormalization", ["x", "w", "b"], ["y"], num_groups=3)], [2, 6, 5, 4],
+                        {"w": numbers(40, [6]), "b": numbers(41, [6])}),
+    "instance-norm": graph([helper.make_node("InstanceNormalization", ["x", "w", "b"], ["y"])], [2, 6, 7],
+                           {"w": numbers(40, [6]), "b": numbers(41, [6])}),
+    "log-softmax": graph([helper.make_node("LogSoftmax", ["x"], ["y"], axis=1)], [3, 7, 5], {}),
     "max-pool": pool("MaxPool", [2, 5, 9, 8], kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]),
     "max-pool-dilated": pool("MaxPool", [1, 5, 20], kernel_shape=[3], dilations=[4], pads=[1, 2]),
     "max-pool-ceil": pool("MaxPool", [1, 5, 8, 9], kernel_shape=[3, 2], strides=[2, 2], ceil_mode=1),
