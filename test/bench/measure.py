@@ -2,6 +2,7 @@
 import json
 import os
 import re
+import resource
 import subprocess
 import threading
 import time
@@ -10,10 +11,11 @@ import numpy as np
 
 
 class Process:
-    """A finished command: its status and text, seconds, and the most memory it had (MiB), all and anonymous (not of files)."""
+    """A finished command: its status and text, seconds by the clock and of processors, and the most anonymous memory (not of files) it
+    had, in MiB."""
 
     def __init__(self, command, limit=900):
-        start = time.monotonic()
+        start, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
         child = subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self.anonymous = 0.0
         watch = threading.Thread(target=self._watch, args=(child.pid,), daemon=True)
@@ -24,7 +26,8 @@ class Process:
             child.kill()
             out, err = child.communicate()
             err += f"error: took more than {limit} s\n".encode()
-        self.seconds = time.monotonic() - start
+        self.seconds, after = time.monotonic() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+        self.processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         watch.join()
         self.status, self.out, self.err = child.returncode, out.decode(errors="replace"), err.decode(errors="replace")
 
@@ -87,18 +90,20 @@ def measure(case, target, precision, tools, scratch):
     done = Process(compile_)
     if done.status != 0:
         return row | {"hole": reason(done)}
-    row |= {"compile_seconds": done.seconds, "compile_anonymous_mib": done.anonymous}
+    row |= {"compile_seconds": done.seconds, "compile_processor_seconds": done.processor, "compile_anonymous_mib": done.anonymous}
     run = [tools / "npurun", artifact, f"--inputs={case.inputs}", f"--outputs={outputs}", "--json"]
     done = Process(run)
     if done.status != 0:
         return row | {"hole": "simulation: " + reason(done)}
-    row |= {"run_seconds": done.seconds}
+    row |= {"run_seconds": done.seconds, "run_processor_seconds": done.processor}
     report = json.loads(done.out)
     alone = Process([tools / "npurun", artifact, "--timing-only", "--json"])
     row |= {"timing_seconds": alone.seconds}
     for key in ("simulated_cycles", "simulated_ms", "lower_bound_cycles", "efficiency", "bounds", "dram_bytes", "int8_share",
                 "energy_joules", "peak_scratchpad_bytes", "assumed"):
         row[key] = report[key]
+    # Bytes moved over those that no program can do without.
+    row["dram_ratio"] = report["dram_bytes"]["bandwidth_share"] * report["simulated_cycles"] / report["bounds"]["dram_cycles"]
     row |= compare(case, outputs)
     os.remove(artifact)
     os.remove(outputs)
