@@ -208,6 +208,9 @@ bool Node::evaluate(Operation *operation, SmallVector<Value> &results) {
   };
   if (!llvm::all_of(operation->getResultTypes(), isSmall))
     return false;
+  // Weights that are integers stay so: a target may multiply them as they are.
+  if (isa<nn::DequantizeOp>(operation) && typeOf(operation->getResult(0)).getRank() > 1)
+    return false;
   SmallVector<DenseElementsAttr> operands;
   for (Value operand : operation->getOperands()) {
     operands.push_back(dense(operand));

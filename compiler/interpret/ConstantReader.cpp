@@ -3,6 +3,7 @@
 #include "compiler/interpret/Elements.h"
 #include "compiler/interpret/kernels/Cast.h"
 #include "compiler/interpret/kernels/Movement.h"
+#include "compiler/interpret/kernels/Pointwise.h"
 #include "dialects/nn/IR/NN.h"
 
 #include <algorithm>
@@ -76,6 +77,20 @@ HostTensor ConstantReader::read(mlir::TypedAttr value, const std::string &where,
   if (auto handle = llvm::dyn_cast<nn::SlicedAttr>(value))
     return step(handle, [&](const HostTensor &x) {
       return slice(pool_, x, handle.getStarts(), shapeOf(type), handle.getSteps());
+    });
+  auto factors = [&](mlir::DenseF32ArrayAttr values) {
+    return HostTensor::of(ElementType::F32, {values.size()}, values.asArrayRef().vec());
+  };
+  if (auto handle = llvm::dyn_cast<nn::ScaledAttr>(value))
+    return step(handle, [&](const HostTensor &x) {
+      Shape aligned(static_cast<size_t>(x.rank()), 1);
+      aligned[static_cast<size_t>(handle.getAxis())] = handle.getFactors().size();
+      return binary(pool_, Binary::Mul, x, factors(handle.getFactors()).reshaped(aligned));
+    });
+  if (auto handle = llvm::dyn_cast<nn::QuantizedAttr>(value))
+    return step(handle, [&](const HostTensor &x) {
+      return quantize(pool_, x, factors(handle.getScales()), {}, {handle.getAxis(), 0}, ElementType::I8,
+                      true);
     });
   llvm_unreachable("nn.constant's verifier lets no other attribute through");
 }

@@ -25,6 +25,8 @@ public:
   /// uses as they stand in the file are not copied.
   HostTensor read(mlir::TypedAttr value, const std::string &where, Diagnostics &diagnostics);
 
+  ThreadPool &threads() const { return pool_; }
+
 private:
   std::shared_ptr<MappedFile> file(const std::string &path, Diagnostics &diagnostics);
   HostTensor readExternal(mlir::Attribute value, const std::string &where, Diagnostics &diagnostics);

@@ -373,6 +373,11 @@ void Table::addReductions() {
       how.causalOffset = static_cast<int64_t>(*offset);
     how.softcap = op.getSoftcap().convertToFloat();
     how.zeroMasked = op.getZeroMasked();
+    how.integer = op.isInteger();
+    how.valueScale = op.getValueScale().convertToFloat();
+    if (how.integer) // Products of 8 bits, and sums of a thousand of them, are exact in fp32.
+      return attention(t.pool, cast(t.pool, x[0], ElementType::F32), cast(t.pool, x[1], ElementType::F32),
+                       cast(t.pool, x[2], ElementType::F32), operand(x, op, op.getMask()), how);
     return attention(t.pool, x[0], x[1], x[2], operand(x, op, op.getMask()), how);
   });
   add<nn::RopeOp>(Numbers::Widened, [](nn::RopeOp op, Operands x, const Tools &t) {

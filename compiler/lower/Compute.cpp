@@ -1,4 +1,5 @@
 #include "compiler/lower/Handlers.h"
+#include "compiler/quantize/Quantize.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
@@ -27,8 +28,25 @@ Value same(OpBuilder &, Location, Scalars s) {
   return s[0];
 }
 
+/// A small integer as i32; floats are wide enough.
+Value widened(OpBuilder &b, Location loc, Scalars s) {
+  return isa<FloatType>(s[0].getType()) ? s[0]
+                                        : arith::ExtSIOp::create(b, loc, b.getI32Type(), s[0]).getResult();
+}
+
+/// An integer as f32; floats are that already.
+Value real(OpBuilder &b, Location loc, Value x) {
+  return isa<FloatType>(x.getType()) ? x : arith::SIToFPOp::create(b, loc, b.getF32Type(), x).getResult();
+}
+
 Value f32(OpBuilder &b, Location loc, double value) {
   return arith::ConstantOp::create(b, loc, b.getF32FloatAttr(float(value)));
+}
+
+/// How many parts a sum of integers is computed in.
+int64_t partsOf(Operation *op) {
+  auto parts = op->getAttrOfType<IntegerAttr>(quantize::partsAttr);
+  return parts ? parts.getInt() : 1;
 }
 
 Value linear(nn::LinearOp op, LinalgBuilder &b) {
@@ -41,7 +59,7 @@ Value linear(nn::LinearOp op, LinalgBuilder &b) {
   SmallVector<unsigned> rhs =
       op.getTransposed() ? SmallVector<unsigned>{rank - 1, k} : SmallVector<unsigned>{k, rank - 1};
   Value sums = b.contract({op.getInput(), b.dims(rank + 1, lhs)}, {op.getWeight(), b.dims(rank + 1, rhs)},
-                          b.dims(rank + 1, upTo(rank)), extents);
+                          b.dims(rank + 1, upTo(rank)), extents, partsOf(op));
   return b.finish(sums, op.getBias(), result);
 }
 
@@ -66,7 +84,7 @@ Value matmul(nn::MatmulOp op, LinalgBuilder &b) {
     return {b.reshape(value, kept), b.dims(rank + 1, loops)};
   };
   Value sums = b.contract(side(op.getLhs(), {rank - 2, rank}), side(op.getRhs(), {rank, rank - 1}),
-                          b.dims(rank + 1, upTo(rank)), extents);
+                          b.dims(rank + 1, upTo(rank)), extents, partsOf(op));
   return b.finish(sums, {}, result);
 }
 
@@ -89,8 +107,10 @@ int64_t product(ArrayRef<int64_t> shape, ArrayRef<int64_t> axes) {
 bool isReducible(nn::ReduceOp op) {
   using K = nn::ReduceKind;
   K kind = op.getKind();
-  return isa<FloatType>(typeOf(op.getResult()).getElementType()) &&
-         (kind == K::Sum || kind == K::Mean || kind == K::Max || kind == K::Min);
+  Type element = typeOf(op.getResult()).getElementType();
+  return (isa<FloatType>(element) && kind == K::Mean) ||
+         ((isa<FloatType>(element) || element.isInteger(32)) &&
+          (kind == K::Sum || kind == K::Max || kind == K::Min));
 }
 
 bool keepsDimension(nn::ReduceOp op) {
@@ -249,7 +269,7 @@ Value attention(nn::AttentionOp op, LinalgBuilder &b) {
   Value scores = b.map(
       inputs, RankedTensorType::get(scoreShape, b.b.getF32Type()),
       [&](OpBuilder &inner, Location loc, Scalars s) -> Value {
-        Value x = arith::MulFOp::create(inner, loc, s[0], f32(inner, loc, scale));
+        Value x = arith::MulFOp::create(inner, loc, real(inner, loc, s[0]), f32(inner, loc, scale));
         if (cap > 0)
           x = arith::MulFOp::create(
               inner, loc,
@@ -276,29 +296,36 @@ Value attention(nn::AttentionOp op, LinalgBuilder &b) {
   AffineMap rowMap = b.dims(5, rowLoops);
   bool zero = op.getZeroMasked();
   Value greatest = b.reduce(LinalgBuilder::Kind::Max, {b.identity(scores)}, scoreShape, rowLoops, same);
+  Type powerType = op.isInteger() ? Type(b.b.getI8Type()) : storage;
   Value powers =
-      b.map({b.identity(scores), {greatest, rowMap}}, RankedTensorType::get(scoreShape, storage),
+      b.map({b.identity(scores), {greatest, rowMap}}, RankedTensorType::get(scoreShape, powerType),
             [&](OpBuilder &inner, Location loc, Scalars s) -> Value {
               Value m = zero ? arith::MaximumFOp::create(
                                    inner, loc, s[1], f32(inner, loc, std::numeric_limits<float>::lowest()))
                                    .getResult()
                              : s[1];
-              return math::ExpOp::create(inner, loc, arith::SubFOp::create(inner, loc, s[0], m));
+              Value power = math::ExpOp::create(inner, loc, arith::SubFOp::create(inner, loc, s[0], m));
+              if (!op.isInteger())
+                return power;
+              power = arith::MulFOp::create(inner, loc, power, f32(inner, loc, 127));
+              return b.toInteger(inner, power, {}, powerType);
             });
-  Value sum = b.reduce(LinalgBuilder::Kind::Sum, {b.identity(powers)}, scoreShape, rowLoops, same);
+  Value sum = b.reduce(LinalgBuilder::Kind::Sum, {b.identity(powers)}, scoreShape, rowLoops, widened);
 
   extents = {batch, groups, heads, rows, width, keys};
   Value weighted = b.contract({powers, b.dims(6, {0, 1, 2, 3, 5})}, {op.getValue(), b.dims(6, {0, 1, 5, 4})},
-                              b.dims(6, {0, 1, 2, 3, 4}), extents);
+                              b.dims(6, {0, 1, 2, 3, 4}), extents, partsOf(op));
   Value output = b.map({b.identity(weighted), {sum, rowMap}},
                        RankedTensorType::get({batch, groups, heads, rows, width}, storage),
                        [&](OpBuilder &inner, Location loc, Scalars s) -> Value {
-                         Value divisor =
-                             zero ? arith::MaximumFOp::create(
-                                        inner, loc, s[1], f32(inner, loc, std::numeric_limits<float>::min()))
-                                        .getResult()
-                                  : s[1];
-                         return arith::DivFOp::create(inner, loc, s[0], divisor);
+                         Value x = real(inner, loc, s[0]), divisor = real(inner, loc, s[1]);
+                         if (zero)
+                           divisor = arith::MaximumFOp::create(
+                               inner, loc, divisor, f32(inner, loc, std::numeric_limits<float>::min()));
+                         if (op.isInteger())
+                           x = arith::MulFOp::create(inner, loc, x,
+                                                     f32(inner, loc, op.getValueScale().convertToFloat()));
+                         return arith::DivFOp::create(inner, loc, x, divisor);
                        });
   return b.reshape(output, result.getShape());
 }
@@ -326,7 +353,9 @@ std::vector<Handler> npuc::lower::computeHandlers() {
       handler<nn::RmsNormOp>(rmsNorm),
       handler<nn::GroupNormOp>(groupNorm),
       handler<nn::ReduceOp>(reduce)
-          .where<nn::ReduceOp>("it sums, averages or finds the greatest or least of floats", isReducible)
+          .where<nn::ReduceOp>(
+              "it sums or finds the greatest or least of floats or 32-bit integers, or averages floats",
+              isReducible)
           .where<nn::ReduceOp>("a dimension stays, which is cut into the cores' parts", keepsDimension),
   };
 }

@@ -48,6 +48,8 @@ const Handler *findHandler(llvm::StringRef operation);
 std::vector<Handler> pointwiseHandlers();
 /// Contractions, reductions, softmax, norms, attention.
 std::vector<Handler> computeHandlers();
+/// Floats to integers and back.
+std::vector<Handler> quantizationHandlers();
 /// Reshapes, transposes, slices, concatenations, gathers.
 std::vector<Handler> movementHandlers();
 /// Rotary position embedding.

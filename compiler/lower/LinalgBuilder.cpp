@@ -2,9 +2,11 @@
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Bufferization/IR/Bufferization.h"
+#include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Dialect/Utils/ReshapeOpsUtils.h"
 
+#include <cmath>
 #include <limits>
 #include <numeric>
 
@@ -20,7 +22,33 @@ Type elementOf(Value value) {
   return cast<RankedTensorType>(value.getType()).getElementType();
 }
 
+Value combine(OpBuilder &b, Location loc, LinalgBuilder::Kind kind, Value old, Value value) {
+  using K = LinalgBuilder::Kind;
+  bool isFloat = isa<FloatType>(value.getType());
+  if (kind == K::Sum)
+    return isFloat ? arith::AddFOp::create(b, loc, old, value).getResult()
+                   : arith::AddIOp::create(b, loc, old, value).getResult();
+  if (kind == K::Max)
+    return isFloat ? arith::MaximumFOp::create(b, loc, old, value).getResult()
+                   : arith::MaxSIOp::create(b, loc, old, value).getResult();
+  return isFloat ? arith::MinimumFOp::create(b, loc, old, value).getResult()
+                 : arith::MinSIOp::create(b, loc, old, value).getResult();
+}
+
 } // namespace
+
+Value LinalgBuilder::toInteger(OpBuilder &builder, Value x, Value offset, Type type) {
+  auto number = [&](double value) -> Value {
+    return arith::ConstantOp::create(builder, loc, builder.getF32FloatAttr(float(value)));
+  };
+  x = math::RoundEvenOp::create(builder, loc, x);
+  if (offset)
+    x = arith::AddFOp::create(builder, loc, x, offset);
+  double half = std::ldexp(1.0, int(type.getIntOrFloatBitWidth()) - 1);
+  x = arith::MaximumFOp::create(builder, loc, x, number(-half));
+  x = arith::MinimumFOp::create(builder, loc, x, number(half - 1));
+  return arith::FPToSIOp::create(builder, loc, type, x);
+}
 
 Value LinalgBuilder::constant(double value, Type type) {
   TypedAttr attribute = isa<FloatType>(type) ? TypedAttr(b.getFloatAttr(type, value))
@@ -101,27 +129,61 @@ Value LinalgBuilder::reduce(Kind kind, ArrayRef<Operand> inputs, ArrayRef<int64_
     loops[d] = utils::IteratorType::parallel;
     shape.push_back(extents[d]);
   }
-  double infinity = std::numeric_limits<double>::infinity();
-  Value start = constant(kind == Kind::Sum ? 0 : kind == Kind::Max ? -infinity : infinity);
-  Value init = linalg::FillOp::create(b, loc, start, empty(shape, b.getF32Type())).getResult(0);
+  bool isFloat = isa<FloatType>(elementOf(inputs[0].value));
+  Type sumType = isFloat ? Type(b.getF32Type()) : Type(b.getI32Type());
+  double most =
+      isFloat ? std::numeric_limits<double>::infinity() : double(std::numeric_limits<int32_t>::max());
+  double least = isFloat ? -most : double(std::numeric_limits<int32_t>::min());
+  Value start = constant(kind == Kind::Sum ? 0 : kind == Kind::Max ? least : most, sumType);
+  Value init = linalg::FillOp::create(b, loc, start, empty(shape, sumType)).getResult(0);
   return linalg::GenericOp::create(b, loc, init.getType(), values, init, maps, loops,
                                    [&](OpBuilder &inner, Location, ValueRange scalars) {
                                      SmallVector<Value> wide;
                                      for (Value s : scalars.drop_back())
                                        wide.push_back(widen(inner, s));
                                      Value value = body(inner, loc, wide), old = scalars.back();
-                                     Value combined =
-                                         kind == Kind::Sum
-                                             ? arith::AddFOp::create(inner, loc, old, value).getResult()
-                                         : kind == Kind::Max
-                                             ? arith::MaximumFOp::create(inner, loc, old, value).getResult()
-                                             : arith::MinimumFOp::create(inner, loc, old, value).getResult();
-                                     linalg::YieldOp::create(inner, loc, combined);
+                                     linalg::YieldOp::create(inner, loc,
+                                                             combine(inner, loc, kind, old, value));
                                    })
       .getResult(0);
 }
 
-Value LinalgBuilder::contract(Operand lhs, Operand rhs, AffineMap sums, ArrayRef<int64_t> extents) {
+/// The reduction loop k of `extents` becomes a loop over parts, of which the sums have a dimension, and a
+/// last loop within a part.
+Value LinalgBuilder::contractParts(Operand lhs, Operand rhs, AffineMap sums, ArrayRef<int64_t> extents,
+                                   int64_t parts) {
+  unsigned loops = extents.size(), k = 0;
+  while (sums.isFunctionOfDim(k))
+    ++k;
+  SmallVector<int64_t> cut(extents);
+  cut[k] = parts;
+  cut.push_back(extents[k] / parts);
+  auto split = [&](Operand operand) -> Operand {
+    SmallVector<int64_t> shape;
+    SmallVector<AffineExpr> dims;
+    for (auto [size, expr] : llvm::zip_equal(shapeOf(operand.value), operand.map.getResults())) {
+      bool isK = expr == b.getAffineDimExpr(k);
+      shape.push_back(isK ? parts : size);
+      dims.push_back(expr);
+      if (isK) {
+        shape.push_back(size / parts);
+        dims.push_back(b.getAffineDimExpr(loops));
+      }
+    }
+    return {reshape(operand.value, shape), AffineMap::get(loops + 1, 0, dims, b.getContext())};
+  };
+  SmallVector<AffineExpr> dims = {b.getAffineDimExpr(k)};
+  llvm::append_range(dims, sums.getResults());
+  Value partial = contract(split(lhs), split(rhs), AffineMap::get(loops + 1, 0, dims, b.getContext()), cut);
+  SmallVector<unsigned> staying = llvm::to_vector(llvm::seq<unsigned>(1, dims.size()));
+  return reduce(Kind::Sum, {identity(partial)}, shapeOf(partial), staying,
+                [](OpBuilder &, Location, Scalars s) { return s[0]; });
+}
+
+Value LinalgBuilder::contract(Operand lhs, Operand rhs, AffineMap sums, ArrayRef<int64_t> extents,
+                              int64_t parts) {
+  if (parts > 1)
+    return contractParts(lhs, rhs, sums, extents, parts);
   SmallVector<utils::IteratorType> loops(extents.size(), utils::IteratorType::reduction);
   SmallVector<int64_t> shape;
   for (AffineExpr expr : sums.getResults()) {

@@ -37,13 +37,17 @@ public:
   /// result[loops] = body(inputs). The loops are the result's dimensions.
   mlir::Value map(llvm::ArrayRef<Operand> inputs, mlir::RankedTensorType result, ScalarBody body);
 
-  /// result = Σ or maximum over the loops of `extents` that `resultDims` does not name, of body(inputs); f32.
+  /// result = Σ or maximum over the loops of `extents` that `resultDims` does not name, of body(inputs); f32,
+  /// or i32 where the first input's elements are integers (body gives i32 then).
   enum class Kind { Sum, Max, Min };
   mlir::Value reduce(Kind kind, llvm::ArrayRef<Operand> inputs, llvm::ArrayRef<int64_t> extents,
                      llvm::ArrayRef<unsigned> resultDims, ScalarBody body);
 
-  /// sums[loops of `sums`] = Σ lhs · rhs over the other loops; f32, or i32 for integers.
-  mlir::Value contract(Operand lhs, Operand rhs, mlir::AffineMap sums, llvm::ArrayRef<int64_t> extents);
+  /// sums[loops of `sums`] = Σ lhs · rhs over the other loops; f32, or i32 for integers. With `parts`, each
+  /// sum is computed in so many parts, which are added after it: there is one other loop then, of a multiple
+  /// of `parts`.
+  mlir::Value contract(Operand lhs, Operand rhs, mlir::AffineMap sums, llvm::ArrayRef<int64_t> extents,
+                       int64_t parts = 1);
 
   /// sums + bias, rounded to the result's type. The bias, if there is one, runs along the last dimensions.
   mlir::Value finish(mlir::Value sums, mlir::Value bias, mlir::RankedTensorType result);
@@ -70,8 +74,16 @@ public:
   /// To `type` from f32; other types stay.
   mlir::Value narrow(mlir::OpBuilder &b, mlir::Value scalar, mlir::Type type);
 
+  /// saturate(round(x) + offset), ties to even: an integer of `type`, signed, of a float and of an offset
+  /// that is an integer held as f32 (null: 0). The vector engine's store does most of it.
+  mlir::Value toInteger(mlir::OpBuilder &b, mlir::Value x, mlir::Value offset, mlir::Type type);
+
   mlir::OpBuilder &b;
   mlir::Location loc;
+
+private:
+  mlir::Value contractParts(Operand lhs, Operand rhs, mlir::AffineMap sums, llvm::ArrayRef<int64_t> extents,
+                            int64_t parts);
 };
 
 } // namespace npuc::lower

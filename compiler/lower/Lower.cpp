@@ -63,7 +63,7 @@ bool shouldFuse(OpOperand *operand) {
   if (!producer || !consumer || producer.getNumReductionLoops() > 0)
     return false;
   Operation *yielded = producer.getBody()->getTerminator()->getOperand(0).getDefiningOp();
-  bool moves = !yielded;
+  bool moves = !yielded && producer->getNumResults() == 1;
   bool gathers = yielded && isa<tensor::ExtractOp>(yielded);
   if (gathers)
     return false;
@@ -191,6 +191,22 @@ private:
   func::ReturnOp returned;
 };
 
+/// Scales keep their precision: the operations that quantize by `constant` get one of their own if others use
+/// it too. Whether others do.
+bool keepScales(nn::ConstantOp constant, OpBuilder &builder) {
+  auto isScale = [](OpOperand &use) {
+    return isa<nn::QuantizeOp, nn::DequantizeOp>(use.getOwner()) && use.getOperandNumber() == 1;
+  };
+  if (llvm::all_of(constant->getUses(), isScale))
+    return false;
+  if (llvm::any_of(constant->getUses(), isScale)) {
+    builder.setInsertionPoint(constant);
+    Value scale = builder.clone(*constant)->getResult(0);
+    constant.getResult().replaceUsesWithIf(scale, isScale);
+  }
+  return true;
+}
+
 /// Reshapes go where they can be absorbed, and producers into consumers as `control` says.
 void absorbReshapes(func::FuncOp function, const linalg::ControlFusionFn &control) {
   RewritePatternSet patterns(function.getContext());
@@ -263,7 +279,7 @@ void npuc::lower::setFloatType(func::FuncOp function, FloatType type) {
     }
     if (auto constant = dyn_cast<nn::ConstantOp>(op)) {
       RankedTensorType to = converted(constant.getResult().getType());
-      if (!to)
+      if (!to || !keepScales(constant, builder))
         continue;
       if (auto dense = dyn_cast<DenseFPElementsAttr>(constant.getValue())) {
         APFloat greatest = APFloat::getLargest(type.getFloatSemantics());

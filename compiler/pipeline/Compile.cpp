@@ -10,6 +10,7 @@
 #include "backends/npu/schedule/TimingCost.h"
 #include "backends/npu/schedule/VerifyGraph.h"
 #include "backends/npu/schedule/VerifySchedule.h"
+#include "backends/npu/target/Capability.h"
 #include "backends/npu/target/Target.h"
 #include "compiler/import/Import.h"
 #include "compiler/interpret/ConstantReader.h"
@@ -18,6 +19,8 @@
 #include "compiler/pipeline/Dialects.h"
 #include "compiler/pipeline/PlanReport.h"
 #include "compiler/pipeline/Work.h"
+#include "compiler/quantize/Calibrate.h"
+#include "compiler/quantize/Quantize.h"
 #include "compiler/tile/Plan.h"
 #include "dialects/nn/IR/NN.h"
 #include "dialects/nn/Transforms/Passes.h"
@@ -26,6 +29,8 @@
 #include "runtime/artifact/Writer.h"
 #include "support/File.h"
 #include "support/ThreadPool.h"
+
+#include <fmt/format.h>
 
 #include <limits>
 
@@ -40,7 +45,7 @@ using namespace mlir;
 namespace npuc::pipeline {
 namespace {
 
-constexpr std::string_view precisions[] = {"fp16", "bf16"};
+constexpr std::string_view precisions[] = {"fp16", "bf16", "int8"};
 constexpr std::string_view levels[] = {"nn", "linalg", "tiled", "npu", "graph", "isa"};
 
 template <typename T>
@@ -139,6 +144,8 @@ struct Compilation::State {
   schedule::TileGraph graph;
   std::optional<schedule::Solution> solution;
   timing::WorkFacts work;
+  bool quantized = false;
+  std::vector<quantize::InFloat> stayedFloat;
 
   explicit State(const Options &options) : options(options), pool(options.threads) {
     context.loadAllAvailableDialects();
@@ -154,6 +161,8 @@ struct Compilation::State {
   bool toGraph(Diagnostics &diagnostics);
   bool toIsa(Diagnostics &diagnostics);
   std::optional<FloatType> floatType(Diagnostics &diagnostics);
+  bool quantizeMain(Diagnostics &diagnostics);
+  bool clean();
 };
 
 bool Compilation::State::toNn(Diagnostics &diagnostics) {
@@ -168,22 +177,32 @@ bool Compilation::State::toNn(Diagnostics &diagnostics) {
   return succeeded(passes.run(*module));
 }
 
-/// The type that floats are stored in, which the target's matrix engine multiplies.
+/// The type that floats are stored in: one that the target's matrix engine multiplies, or fp16 where nothing
+/// is left to multiply, since vector engines load and store it.
 std::optional<FloatType> Compilation::State::floatType(Diagnostics &diagnostics) {
   bool fp16 = target::matrixType(target, ElementType::F16),
        bf16 = target::matrixType(target, ElementType::BF16);
   Builder builder(&context);
-  bool wantsFp16 = options.precision ? *options.precision == Precision::Fp16 : fp16;
+  bool chosen = options.precision && *options.precision != Precision::Int8;
+  bool wantsFp16 = chosen ? *options.precision == Precision::Fp16 : fp16;
   if (wantsFp16 ? fp16 : bf16)
     return wantsFp16 ? FloatType(builder.getF16Type()) : FloatType(builder.getBF16Type());
-  if (!fp16 && !bf16)
-    diagnostics.error("target " + target.name(), "cannot multiply floats",
-                      "its matrix engine is for integers only",
-                      "quantize the model; a target with fp16 or bf16 runs it as it is");
-  else
+  if (fp16 || bf16) {
     diagnostics.error("target " + target.name(), "cannot multiply " + std::string(name(*options.precision)),
                       "its matrix engine has " + std::string(fp16 ? "fp16" : "bf16"),
                       "--precision=" + std::string(fp16 ? "fp16" : "bf16"));
+    return std::nullopt;
+  }
+  if (stayedFloat.empty() && !chosen)
+    return builder.getF16Type();
+  if (!quantized)
+    diagnostics.error("target " + target.name(), "cannot multiply floats",
+                      "its matrix engine is for integers only",
+                      "--precision=int8 --calibration=FILE.npz quantizes the model");
+  for (const quantize::InFloat &left : stayedFloat)
+    if (quantized)
+      diagnostics.error(left.node, "stays in floats, which target " + target.name() + " cannot multiply",
+                        left.reason);
   return std::nullopt;
 }
 
@@ -197,13 +216,56 @@ bool Compilation::State::loadTarget(Diagnostics &diagnostics) {
   return description.has_value();
 }
 
-bool Compilation::State::toLinalg(Diagnostics &diagnostics) {
-  std::optional<FloatType> type = floatType(diagnostics);
-  if (!type)
+/// Makes multiplications of integers what --precision or the model itself asks for.
+bool Compilation::State::quantizeMain(Diagnostics &diagnostics) {
+  bool own = llvm::any_of(main().front(),
+                          [](Operation &op) { return mlir::isa<nn::QuantizeOp, nn::DequantizeOp>(op); });
+  bool wanted = options.precision == Precision::Int8;
+  const target::Accumulator *sums = target::accumulator(target, ElementType::I8);
+  if (wanted && !target::check(target::CapabilityId::MatrixType, target, {.type = ElementType::I8},
+                               "--precision=int8", diagnostics))
     return false;
+  if (own && !options.calibration.empty())
+    diagnostics.error("--calibration", "the model is quantized already",
+                      "its own scales are used as they are", "leave the option out");
+  if (wanted && !own && options.calibration.empty())
+    diagnostics.error("--precision=int8", "needs to know the ranges of the model's values", "",
+                      "--calibration=FILE.npz, with arrays named as the model's inputs");
+  if (diagnostics.hasErrors())
+    return false;
+  if (wanted && !own) {
+    std::vector<std::vector<NamedArray>> samples =
+        quantize::samplesOf(main(), options.calibration, diagnostics);
+    if (diagnostics.hasErrors() || !quantize::calibrate(main(), samples, options.threads, diagnostics) ||
+        failed(quantize::insertQuantization(main(), constants)))
+      return false;
+  }
+  quantized = own || wanted;
+  if (quantized && sums) {
+    auto kind = static_cast<quantize::Requantization>(target.numbers().requantization() -
+                                                      target::Numbers::FLOAT_SCALE);
+    if (failed(quantize::foldQuantization(main(), kind, constants)) || !clean() ||
+        failed(quantize::boundSums(main(), sums->bits(), constants)))
+      return false;
+  }
+  stayedFloat = quantize::inFloat(main());
+  return true;
+}
+
+bool Compilation::State::clean() {
+  PassManager passes(&context);
+  passes.nest<func::FuncOp>().addPass(createCanonicalizerPass());
+  passes.nest<func::FuncOp>().addPass(createCSEPass());
+  return succeeded(passes.run(*module));
+}
+
+bool Compilation::State::toLinalg(Diagnostics &diagnostics) {
   PassManager passes(&context);
   passes.addPass(nn::createNNInlineSegments());
-  if (failed(passes.run(*module)))
+  if (failed(passes.run(*module)) || !quantizeMain(diagnostics))
+    return false;
+  std::optional<FloatType> type = floatType(diagnostics);
+  if (!type)
     return false;
   lower::setFloatType(main(), *type);
   work = countWork(main());
@@ -338,6 +400,19 @@ std::string Compilation::text(bool withNodes) const {
   OpPrintingFlags flags;
   flags.enableDebugInfo(withNodes);
   state_->module->print(stream, flags);
+  return text;
+}
+
+std::string Compilation::quantization() const {
+  if (!state_->quantized)
+    return "";
+  double all = 0;
+  for (double count : state_->work.multiplyAdds)
+    all += count;
+  double integers = state_->work.multiplyAdds[static_cast<size_t>(ElementType::I8)];
+  std::string text = fmt::format("int8: {:.1f} % of the multiply-adds\n", all > 0 ? 100 * integers / all : 0);
+  for (const quantize::InFloat &left : state_->stayedFloat)
+    text += fmt::format("in floats: {} ({}): {}\n", left.node, left.operation, left.reason);
   return text;
 }
 

@@ -5,6 +5,7 @@
 #include "backends/npu/schedule/Scheduler.h"
 #include "backends/npu/target/target.pb.h"
 #include "support/Diagnostic.h"
+#include "support/Npz.h"
 
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/MLIRContext.h"
@@ -22,8 +23,9 @@ class Writer;
 
 namespace npuc::pipeline {
 
-/// How the floats of a model are stored and multiplied. Sums are fp32.
-enum class Precision : uint8_t { Fp16, Bf16 };
+/// How the floats of a model are stored and multiplied. Sums are fp32, or with Int8, where multiplications
+/// are of integers, exact.
+enum class Precision : uint8_t { Fp16, Bf16, Int8 };
 std::string_view name(Precision precision);
 std::optional<Precision> precisionFromName(std::string_view name);
 std::vector<std::string> precisionNames();
@@ -42,6 +44,9 @@ struct Options {
   std::map<std::string, std::vector<int64_t>> shapes;
   /// Nothing: the fastest 16-bit float of the target's matrix engine.
   std::optional<Precision> precision;
+  /// For Int8: inputs from which ranges are taken; see quantize::samplesOf. A model that is quantized needs
+  /// none.
+  std::vector<NamedArray> calibration;
   unsigned threads = 2;
 };
 
@@ -70,6 +75,10 @@ public:
   /// From Level::Isa on: the program with its predicted timeline, and its target.
   const schedule::Solution &solution() const;
   const target::TargetDescription &target() const;
+
+  /// From Level::Linalg on: how much of the multiplying is in integers, and what is not and why; empty if
+  /// nothing is.
+  std::string quantization() const;
 
   /// The bytes of a constant of the program (index in isa::Program::buffers), as the device wants them.
   std::optional<std::vector<std::byte>> constant(uint32_t buffer, Diagnostics &diagnostics) const;

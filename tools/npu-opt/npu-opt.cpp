@@ -2,6 +2,7 @@
 #include "backends/npu/codegen/Passes.h"
 #include "compiler/lower/Passes.h"
 #include "compiler/pipeline/Dialects.h"
+#include "compiler/quantize/Passes.h"
 #include "compiler/tile/Passes.h"
 #include "dialects/nn/Transforms/Passes.h"
 
@@ -13,6 +14,7 @@ int main(int argc, char **argv) {
   mlir::registerTransformsPasses();
   npuc::nn::registerNNPasses();
   npuc::nn::registerNNPipelines();
+  npuc::quantize::registerQuantizePasses();
   npuc::lower::registerLowerPasses();
   npuc::tile::registerTilePasses();
   npuc::codegen::registerCodegenPasses();

@@ -52,7 +52,9 @@ bool compileModel(Options &options, Session &session) {
     return false;
   if (!options.emit.empty())
     return writeText(options.output, compilation->text(), d);
-  return compilation->write(options.output, options.weights != "none", d);
+  if (!compilation->write(options.output, options.weights != "none", d))
+    return false;
+  return writeText("", compilation->quantization(), d);
 }
 
 } // namespace

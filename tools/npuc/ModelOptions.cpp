@@ -137,8 +137,11 @@ void ModelOptions::addPrecision(CLI::App &app) {
   app.add_option("--target-option", compile.targetOptions,
                  "PATH=VALUE: another value of a field of the description; repeatable")
       ->allow_extra_args(false);
-  app.add_option("--precision", precision, "type of the model's floats: fp16 or bf16")
+  app.add_option("--precision", precision,
+                 "type of the model's floats, fp16 or bf16; int8 multiplies integers (see --calibration)")
       ->check(CLI::IsMember(pipeline::precisionNames()));
+  app.add_option("--calibration", calibration,
+                 "for int8: an .npz file of typical inputs, samples along a leading dimension");
 }
 
 bool ModelOptions::finish(const std::vector<NamedArray> &inputs, Diagnostics &diagnostics) {
@@ -158,7 +161,30 @@ bool ModelOptions::finish(const std::vector<NamedArray> &inputs, Diagnostics &di
     return false;
   for (const NamedArray &input : inputs)
     compile.shapes.try_emplace(input.name, input.array.shape);
-  return !diagnostics.hasErrors();
+  return readCalibration(diagnostics) && !diagnostics.hasErrors();
+}
+
+bool ModelOptions::readCalibration(Diagnostics &diagnostics) {
+  if (calibration.empty())
+    return true;
+  std::optional<std::vector<NamedArray>> arrays = readArrays(calibration, diagnostics);
+  if (!arrays)
+    return false;
+  compile.calibration = std::move(*arrays);
+  if (!compile.shapes.empty())
+    return true;
+  std::optional<std::vector<importer::ModelInput>> wanted = importer::modelInputs(model, diagnostics);
+  if (!wanted)
+    return false;
+  for (const NamedArray &array : compile.calibration)
+    for (const importer::ModelInput &input : *wanted) {
+      if (input.name != array.name || !input.shape)
+        continue;
+      size_t rank = input.shape->size(), leading = array.array.shape.size() == rank + 1 ? 1 : 0;
+      compile.shapes[input.name].assign(array.array.shape.begin() + static_cast<ptrdiff_t>(leading),
+                                        array.array.shape.end());
+    }
+  return true;
 }
 
 } // namespace npuc::tool

@@ -17,17 +17,19 @@ struct ModelOptions {
 
   /// MODEL, --shape, --threads.
   void add(CLI::App &app);
-  /// --target, --target-option, --precision: for what compiles.
+  /// --target, --target-option, --precision, --calibration: for what compiles.
   void addTarget(CLI::App &app);
   /// The latter two alone.
   void addPrecision(CLI::App &app);
 
   /// Completes `compile`: shapes from --shape, then from `inputs`, if there are any, for the inputs that
-  /// --shape leaves. Inputs must be the model's.
+  /// --shape leaves; without either, from the calibration's arrays. Inputs must be the model's.
   bool finish(const std::vector<NamedArray> &inputs, Diagnostics &diagnostics);
 
 private:
-  std::string precision;
+  bool readCalibration(Diagnostics &diagnostics);
+
+  std::string precision, calibration;
   std::vector<std::string> shapes;
 };
 

@@ -3,8 +3,10 @@
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/IR/Matchers.h"
 #include "llvm/ADT/TypeSwitch.h"
 
+#include <cmath>
 #include <limits>
 
 using namespace mlir;
@@ -148,6 +150,86 @@ FailureOr<Reduction> reductionOf(npu::VectorOp op, unsigned output) {
   return Reduction{*store, combiner->getOperand(combiner->getOperand(0) == old ? 1 : 0), combiner};
 }
 
+/// A value that an engine's instruction gives from others than its operands in the body.
+struct Idiom {
+  Opcode op;
+  ElementType type;
+  SmallVector<Value> operands;
+};
+
+/// The value before it was extended to 64 bits, where products of 32 bits are written; a constant stays.
+Value before64(Value value) {
+  auto extended = value.getDefiningOp<arith::ExtSIOp>();
+  return extended ? extended.getIn() : value;
+}
+
+/// (x · multiplier [+ 2^(shift-1)]) >> shift in 64 bits: the engine's requantizations, whose first shift is
+/// 0.
+std::optional<Idiom> requantization(Operation &op) {
+  auto shift = dyn_cast<arith::ShRSIOp>(op);
+  if (!shift || !shift.getType().isInteger(64))
+    return std::nullopt;
+  auto sum = shift.getLhs().getDefiningOp<arith::AddIOp>();
+  auto half = sum ? sum.getRhs().getDefiningOp<arith::ShLIOp>() : arith::ShLIOp();
+  auto below = half ? half.getRhs().getDefiningOp<arith::SubIOp>() : arith::SubIOp();
+  bool rounds = below && matchPattern(half.getLhs(), m_One()) && matchPattern(below.getRhs(), m_One()) &&
+                below.getLhs() == shift.getRhs();
+  APInt number, step;
+  if (sum && !rounds) // Of a constant shift the half step is one too.
+    rounds = matchPattern(sum.getRhs(), m_ConstantInt(&number)) &&
+             matchPattern(shift.getRhs(), m_ConstantInt(&step)) && number.isPowerOf2() &&
+             number.logBase2() + 1 == step.getZExtValue();
+  auto product = (rounds ? sum.getLhs() : shift.getLhs()).getDefiningOp<arith::MulIOp>();
+  if (!product || (sum && !rounds))
+    return std::nullopt;
+  return Idiom{rounds ? Opcode::RequantizeFixedPoint : Opcode::RequantizeShift,
+               ElementType::I32,
+               {before64(product.getLhs()), before64(product.getRhs()), before64(shift.getRhs())}};
+}
+
+/// The number that a value is, if it is a constant.
+std::optional<double> numberOf(Value value) {
+  APFloat real(0.0f);
+  APInt integer;
+  if (matchPattern(value, m_ConstantFloat(&real)))
+    return real.convertToDouble();
+  if (matchPattern(value, m_ConstantInt(&integer)))
+    return double(integer.getSExtValue());
+  return std::nullopt;
+}
+
+/// x of min(max(x, least), greatest).
+Value clamped(Value value, double least, double greatest) {
+  Operation *min = value.getDefiningOp();
+  if (!isa_and_nonnull<arith::MinimumFOp, arith::MinSIOp>(min) || numberOf(min->getOperand(1)) != greatest)
+    return {};
+  Operation *max = min->getOperand(0).getDefiningOp();
+  if (!isa_and_nonnull<arith::MaximumFOp, arith::MaxSIOp>(max) || numberOf(max->getOperand(1)) != least)
+    return {};
+  return max->getOperand(0);
+}
+
+/// What stands for `value` in a store: engines need not compute in the type that a result is stored in, since
+/// stores convert, saturate, and round floats to nearest even.
+Value stored(Value value) {
+  Operation *convert = value.getDefiningOp();
+  bool narrows = isa<FloatType>(value.getType()) && value.getType().getIntOrFloatBitWidth() < 32;
+  if (isa_and_nonnull<arith::TruncFOp>(convert) || (narrows && isa_and_nonnull<arith::SIToFPOp>(convert)))
+    return convert->getOperand(0);
+  auto type = dyn_cast<IntegerType>(value.getType());
+  if (!isa_and_nonnull<arith::FPToSIOp, arith::TruncIOp>(convert) || type.getWidth() > 16)
+    return value;
+  Value x = convert->getOperand(0);
+  double half = std::ldexp(1.0, int(type.getWidth()) - 1);
+  if (Value inner = clamped(x, -half, half - 1)) {
+    auto rounding = inner.getDefiningOp<math::RoundEvenOp>();
+    return rounding ? rounding.getOperand() : inner;
+  }
+  auto sum = x.getDefiningOp<arith::AddIOp>();
+  std::optional<double> term = sum ? numberOf(sum.getRhs()) : std::nullopt;
+  return term && clamped(sum.getLhs(), -half - *term, half - 1 - *term) ? x : value;
+}
+
 /// Assigns registers to a body's values in order, giving a value's register back after its last use.
 class Translator {
 public:
@@ -156,7 +238,6 @@ public:
   FailureOr<VectorProgram> run(ArrayRef<bool> keep) {
     Block &body = op.getBody().front();
     unsigned inputs = op.getInputs().size();
-    llvm::SmallDenseMap<Operation *, unsigned> combiners;
     SmallVector<std::optional<Reduction>> reductions(op.getOutputs().size());
     for (unsigned i = 0; i < op.getOutputs().size(); ++i) {
       if (!isReduced(op, i))
@@ -165,16 +246,16 @@ public:
       if (failed(found))
         return op.emitError("output ") << i << " is not a sum, maximum or minimum of one value";
       reductions[i] = *found;
-      combiners[found->combiner] = i;
     }
-    countUses(body, combiners);
+    SmallVector<Value> results;
+    for (auto [i, yielded] : llvm::enumerate(body.getTerminator()->getOperands()))
+      results.push_back(reductions[i] ? reductions[i]->value : stored(yielded));
+    for (Value result : results)
+      need(result);
     for (Operation &inner : body.without_terminator())
-      if (!combiners.contains(&inner) && failed(translate(inner)))
+      if (failed(translate(inner)))
         return failure();
-    for (auto [i, yielded] : llvm::enumerate(body.getTerminator()->getOperands())) {
-      Value value = reductions[i]              ? reductions[i]->value
-                    : isStoreRounding(yielded) ? yielded.getDefiningOp()->getOperand(0)
-                                               : yielded;
+    for (auto [i, value] : llvm::enumerate(results)) {
       VectorInstruction store;
       store.op = reductions[i] ? reductions[i]->store : Opcode::Store;
       store.type = registerType(value);
@@ -192,13 +273,16 @@ public:
   }
 
 private:
-  void countUses(Block &body, const llvm::SmallDenseMap<Operation *, unsigned> &combiners) {
-    for (Operation &inner : body)
-      for (Value operand : inner.getOperands())
-        if (!(combiners.contains(&inner) && llvm::isa<BlockArgument>(operand) &&
-              cast<BlockArgument>(operand).getArgNumber() >= op.getInputs().size()))
-          ++uses[operand];
-    // A reduction's combined value is used by the store in place of the combiner.
+  /// Counts a use of `value`; the first one needs what the value is made of.
+  void need(Value value) {
+    if (++uses[value] > 1 || loadedOperand(value))
+      return;
+    Operation *inner = value.getDefiningOp();
+    if (!inner || inner->getBlock() != &op.getBody().front())
+      return;
+    std::optional<Idiom> found = idiom(*inner);
+    for (Value operand : found ? ValueRange(found->operands) : ValueRange(inner->getOperands()))
+      need(operand);
   }
 
   unsigned allocate() {
@@ -235,7 +319,7 @@ private:
           argument && argument.getOwner() == &op.getBody().front()) {
         make.op = Opcode::Load;
         make.a = argument.getArgNumber();
-      } else if (std::optional<unsigned> operand = widenedOperand(value)) {
+      } else if (std::optional<unsigned> operand = loadedOperand(value)) {
         make.op = Opcode::Load;
         make.a = *operand;
       } else if (auto index = value.getDefiningOp<npu::IndexOp>()) {
@@ -279,6 +363,28 @@ private:
     define(instruction, result);
   }
 
+  /// The instruction takes both its shifts in one register, the second above the first, which is 0.
+  void emitShift(const Idiom &idiom, Value result) {
+    unsigned x = use(idiom.operands[0]), multiplier = use(idiom.operands[1]), shifts;
+    if (std::optional<double> known = numberOf(idiom.operands[2])) {
+      uses[idiom.operands[2]] -= 1;
+      shifts = allocate();
+      program.instructions.push_back(
+          {Opcode::Constant, ElementType::I32, uint8_t(shifts), 0, 0, 0, *known * 256});
+    } else {
+      unsigned plain = use(idiom.operands[2]), eight = allocate();
+      program.instructions.push_back({Opcode::Constant, ElementType::I32, uint8_t(eight), 0, 0, 0, 8});
+      shifts = allocate();
+      program.instructions.push_back(
+          {Opcode::ShiftLeft, ElementType::I32, uint8_t(shifts), uint8_t(plain), uint8_t(eight), 0, 0});
+      released.push_back(eight);
+    }
+    released.push_back(shifts);
+    define(
+        {Opcode::RequantizeShift, ElementType::I32, 0, uint8_t(x), uint8_t(multiplier), uint8_t(shifts), 0},
+        result);
+  }
+
   void define(VectorInstruction instruction, Value result) {
     reuseOperands();
     if (uses[result] == 0)
@@ -288,28 +394,38 @@ private:
     registers[result] = instruction.dst;
   }
 
-  /// A rounding that the store does: engines need not compute in the type that a result is stored in.
-  static bool isStoreRounding(Value value) {
-    Operation *op = value.getDefiningOp();
-    bool rounds =
-        llvm::isa_and_nonnull<arith::TruncFOp>(op) ||
-        (llvm::isa_and_nonnull<arith::SIToFPOp>(op) && value.getType().getIntOrFloatBitWidth() < 32);
-    return rounds && value.hasOneUse() && llvm::isa<npu::YieldOp>(*value.getUsers().begin());
-  }
-
-  /// The operand that a widening widens, which its load does.
-  std::optional<unsigned> widenedOperand(Value value) {
-    auto widening = value.getDefiningOp<arith::ExtFOp>();
-    auto argument = widening ? dyn_cast<BlockArgument>(widening.getIn()) : BlockArgument();
-    if (!argument || argument.getOwner() != &op.getBody().front())
+  /// The operand that a widening or conversion to float widens, which its load does.
+  std::optional<unsigned> loadedOperand(Value value) {
+    Operation *wide = value.getDefiningOp();
+    if (!isa_and_nonnull<arith::ExtFOp, arith::ExtSIOp, arith::SIToFPOp>(wide) ||
+        value.getType().isInteger(64))
+      return std::nullopt;
+    if (auto inner = wide->getOperand(0).getDefiningOp<arith::ExtSIOp>())
+      wide = inner;
+    auto argument = dyn_cast<BlockArgument>(wide->getOperand(0));
+    if (!argument || argument.getOwner() != &op.getBody().front() || argument.getType().isInteger(1))
       return std::nullopt;
     return argument.getArgNumber();
   }
 
+  static std::optional<Idiom> idiom(Operation &inner) {
+    if (auto toInteger = dyn_cast<arith::FPToSIOp>(inner))
+      if (auto rounding = toInteger.getIn().getDefiningOp<math::RoundEvenOp>())
+        return Idiom{Opcode::Convert, ElementType::I32, {rounding.getOperand()}};
+    return requantization(inner);
+  }
+
   LogicalResult translate(Operation &inner) {
     if (inner.getNumResults() == 1 &&
-        (isStoreRounding(inner.getResult(0)) || widenedOperand(inner.getResult(0))))
+        (uses.lookup(inner.getResult(0)) == 0 || loadedOperand(inner.getResult(0))))
+      return success(); // Part of an instruction that stands for several operations.
+    if (std::optional<Idiom> found = idiom(inner)) {
+      if (found->op == Opcode::RequantizeShift)
+        emitShift(*found, inner.getResult(0));
+      else
+        emit(found->op, found->type, inner.getResult(0), found->operands);
       return success();
+    }
     if (llvm::isa<arith::ConstantOp>(inner))
       return success(); // Made where it is used.
     if (llvm::isa<npu::IndexOp>(inner))

@@ -34,6 +34,23 @@ void applyMask(const HostTensor &mask, int64_t offset, int64_t step, T *scores, 
     scores[j] += add[j * step];
 }
 
+/// e^(x - m) of each element in steps of 1/127, m the greatest, as integers; returns their sum, or 1 for a
+/// row of only -infinity that is to be 0.
+template <typename T>
+T powersRow(T *x, int64_t count, bool zeroMasked) {
+  T most = greatestOf(x, count);
+  if (zeroMasked && most == -std::numeric_limits<T>::infinity()) {
+    std::fill_n(x, count, T(0));
+    return 1;
+  }
+  for (int64_t i = 0; i < count; ++i)
+    x[i] -= most;
+  expArray(x, count);
+  for (int64_t i = 0; i < count; ++i)
+    x[i] = std::nearbyint(127 * x[i]);
+  return laneSum<T>(count, [=](int64_t i) { return x[i]; });
+}
+
 void tanhArray(float *x, int64_t count) {
   transcendental::tanh({x, static_cast<size_t>(count)}, x);
 }
@@ -61,8 +78,9 @@ HostTensor attention(ThreadPool &pool, const HostTensor &query, const HostTensor
       int64_t count = std::min(block, rows - first);
       int64_t group = b * groups + h / (heads / groups);
       const T *q = query.data<T>() + ((b * heads + h) * rows + first) * depth;
-      thread_local std::vector<T> scores;
+      thread_local std::vector<T> scores, factors;
       scores.resize(static_cast<size_t>(count * keys));
+      factors.resize(static_cast<size_t>(count));
       product({count, keys, depth, depth, 1, 1, depth, keys}, q, key.data<T>() + group * keys * depth,
               scores.data());
       for (int64_t i = 0; i < count; ++i) {
@@ -83,11 +101,17 @@ HostTensor attention(ThreadPool &pool, const HostTensor &query, const HostTensor
         if (how.causalOffset)
           for (int64_t j = std::max<int64_t>(first + i + *how.causalOffset + 1, 0); j < keys; ++j)
             row[j] = -std::numeric_limits<T>::infinity();
-        softmaxRow(row, row, keys, how.zeroMasked);
+        if (how.integer)
+          factors[static_cast<size_t>(i)] =
+              static_cast<T>(how.valueScale) / powersRow(row, keys, how.zeroMasked);
+        else
+          softmaxRow(row, row, keys, how.zeroMasked);
       }
+      T *sums = result.mutableData<T>() + ((b * heads + h) * rows + first) * width;
       product({count, width, keys, keys, 1, width, 1, width}, scores.data(),
-              value.data<T>() + group * keys * width,
-              result.mutableData<T>() + ((b * heads + h) * rows + first) * width);
+              value.data<T>() + group * keys * width, sums);
+      for (int64_t i = 0; how.integer && i < count * width; ++i)
+        sums[i] *= factors[static_cast<size_t>(i / width)];
     });
   });
   return result;

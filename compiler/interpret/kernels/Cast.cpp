@@ -203,6 +203,8 @@ Real rounded(Real x, Requantization::Rounding rounding) {
     return std::nearbyint(x);
   case Requantization::Rounding::HalfAway:
     return std::round(x);
+  case Requantization::Rounding::Down:
+    return std::floor(x);
   case Requantization::Rounding::HalfUp:
     break;
   }
@@ -219,6 +221,8 @@ __int128 shiftedRight(__int128 value, int shift, Requantization::Rounding roundi
   if (shift <= 0)
     return value << std::min(-shift, 30);
   __int128 below = value >> shift;
+  if (rounding == Requantization::Rounding::Down)
+    return below;
   __int128 rest = value - (below << shift);
   __int128 half = __int128{1} << (shift - 1);
   if (rest < half)
@@ -231,6 +235,7 @@ __int128 shiftedRight(__int128 value, int shift, Requantization::Rounding roundi
   case Requantization::Rounding::HalfAway:
     return value < 0 ? below : below + 1;
   case Requantization::Rounding::HalfUp:
+  case Requantization::Rounding::Down:
     break;
   }
   return below + 1;

@@ -36,7 +36,7 @@ HostTensor dequantize(ThreadPool &pool, const HostTensor &input, const HostTenso
 
 /// See nn.requantize. Scales (or multipliers and shifts) hold one entry or one for each index of `axis`.
 struct Requantization {
-  enum class Rounding : uint8_t { HalfEven, HalfAway, HalfUp };
+  enum class Rounding : uint8_t { HalfEven, HalfAway, HalfUp, Down };
   bool fixedPoint = false;
   std::vector<float> scales;
   std::vector<int32_t> multipliers;

@@ -45,6 +45,9 @@ struct Attention {
   std::optional<int64_t> causalOffset; ///< Key j is hidden from query i where j > i + offset.
   float softcap = 0;
   bool zeroMasked = false;
+  /// The operands are integers of 8 bits held as F32: see nn.attention.
+  bool integer = false;
+  float valueScale = 1; ///< Of integers alone.
 };
 /// query [B, H, S, D], key [B, G, T, D], value [B, G, T, E]; `mask` (Bool or of the query's type, or none)
 /// broadcasts to [B, H, S, T].

@@ -21,7 +21,7 @@ def NN_Dialect : Dialect {
       by which exporters compute shapes is evaluated there, so that no operation takes a shape as an operand: a reshape's
       shape is its result type. A dimension of size 0 is allowed (the past of a first decoding step).
     * **A constant of 64 KiB or more is a handle**, never bytes: `#nn.external` names a range of a file, and
-      `#nn.transposed`, `#nn.reshaped`, `#nn.sliced`, `#nn.converted`, `#nn.concatenated` say what is to be done to it.
+      `#nn.transposed`, `#nn.reshaped`, `#nn.sliced`, `#nn.converted`, `#nn.concatenated`, `#nn.scaled`, `#nn.quantized` say what is to be done to it.
       Smaller constants are `dense`. See `nn.constant`.
 
     Tensors are row-major. Signed integers are signless types (`i8`, `i32`), unsigned ones `ui8`, …; `i1` is bool. Floating
@@ -95,7 +95,8 @@ def NN_RequantizeKindInfo : NN_EnumInfo<"RequantizeKind", "How a requantization 
     ["Float", "FixedPoint"]>;
 def NN_RequantizeKind : EnumAttr<NN_Dialect, NN_RequantizeKindInfo, "requantize_kind">;
 
-def NN_RoundingInfo : NN_EnumInfo<"Rounding", "How a tie between two integers is decided", ["HalfEven", "HalfAway", "HalfUp"]>;
+def NN_RoundingInfo : NN_EnumInfo<"Rounding", "How a tie between two integers is decided; down: no rounding, the integer below",
+    ["HalfEven", "HalfAway", "HalfUp", "Down"]>;
 def NN_Rounding : EnumAttr<NN_Dialect, NN_RoundingInfo, "rounding">;
 
 //===----------------------------------------------------------------------===//
@@ -154,6 +155,20 @@ def NN_ConcatenatedAttr : NN_Handle<"Concatenated", "concatenated"> {
   let summary = "Handles, or dense constants, one after another along an axis, as in `nn.concat`";
   let parameters = (ins ArrayRefParameter<"::mlir::TypedAttr">:$sources, "int64_t":$axis, AttributeSelfTypeParameter<"", "::mlir::RankedTensorType">:$type);
   let assemblyFormat = "`<` `[` $sources `]` `,` $axis `>`";
+}
+
+def NN_ScaledAttr : NN_Handle<"Scaled", "scaled"> {
+  let summary = "A handle of f32 with each index of `axis` multiplied by a factor of its own";
+  let parameters = (ins "::mlir::TypedAttr":$source, "::mlir::DenseF32ArrayAttr":$factors, "int64_t":$axis, AttributeSelfTypeParameter<"", "::mlir::RankedTensorType">:$type);
+  let assemblyFormat = "`<` $source `,` $factors `,` $axis `>`";
+  let genVerifyDecl = 1;
+}
+
+def NN_QuantizedAttr : NN_Handle<"Quantized", "quantized"> {
+  let summary = "A handle of f32 quantized to i8 as `nn.quantize` does, without a zero point, with a scale for each index of `axis`";
+  let parameters = (ins "::mlir::TypedAttr":$source, "::mlir::DenseF32ArrayAttr":$scales, "int64_t":$axis, AttributeSelfTypeParameter<"", "::mlir::RankedTensorType">:$type);
+  let assemblyFormat = "`<` $source `,` $scales `,` $axis `>`";
+  let genVerifyDecl = 1;
 }
 
 //===----------------------------------------------------------------------===//

@@ -173,6 +173,8 @@ def NN_GroupNormOp : NN_InferredOp<"group_norm"> {
 // Attention
 //===----------------------------------------------------------------------===//
 
+def NN_AttentionTensor : NN_TensorOf<AnyTypeOf<[NN_FloatType, I8], "floating point or i8">>;
+
 def NN_AttentionOp : NN_InferredOp<"attention"> {
   let summary = "softmax(scale · query · keyᵀ + mask) · value, by heads";
   let description = [{
@@ -183,12 +185,24 @@ def NN_AttentionOp : NN_InferredOp<"attention"> {
     softcap); then the mask: `mask` broadcasts to [B, H, S, T], a float is added, a false bool makes the score -infinity; with
     `causal_offset`, so does j > i + causal_offset (0: a square lower triangle; T - S: the new positions see all of the past). Softmax
     over j; a row of nothing but -infinity is NaN, or with `zero_masked` 0. Then Σ_j probability · value.
+
+    Query, key and value of i8 hold integers (their scales are in `scale`, and that of value in `value_scale`). The sums of
+    their products are exact. With e_j = e^(score_j - m), m the row's greatest score, p_j is 127 · e_j rounded to i8, ties to
+    even, and the result, of any float type, is `value_scale` · Σ_j p_j · value_j / Σ_j p_j.
     Source: ONNX Attention-23, and what exporters decompose it into.
   }];
-  let arguments = (ins NN_FloatTensor:$query, NN_FloatTensor:$key, NN_FloatTensor:$value,
+  let arguments = (ins NN_AttentionTensor:$query, NN_AttentionTensor:$key, NN_AttentionTensor:$value,
                        Optional<NN_TensorOf<AnyTypeOf<[I1, NN_FloatType], "bool or float">>>:$mask, F32Attr:$scale,
-                       OptionalAttr<I64Attr>:$causal_offset, DefaultValuedAttr<F32Attr, "0.0">:$softcap, UnitAttr:$zero_masked);
+                       OptionalAttr<I64Attr>:$causal_offset, DefaultValuedAttr<F32Attr, "0.0">:$softcap, UnitAttr:$zero_masked,
+                       DefaultValuedAttr<F32Attr, "1.0">:$value_scale);
   let results = (outs NN_FloatTensor:$result);
+  let hasVerifier = 1;
+  let extraClassDeclaration = [{
+    /// Whether query, key and value are integers.
+    bool isInteger() { return getQuery().getType().getElementType().isInteger(8); }
+    /// Integers leave the result's float type open.
+    static bool isCompatibleReturnTypes(::mlir::TypeRange inferred, ::mlir::TypeRange found);
+  }];
 }
 
 def NN_RopeOp : NN_InferredOp<"rope"> {

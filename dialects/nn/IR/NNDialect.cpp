@@ -47,7 +47,8 @@ Operation *NNDialect::materializeConstant(OpBuilder &builder, Attribute value, T
 }
 
 bool isHandle(Attribute value) {
-  return isa<ExternalAttr, TransposedAttr, ReshapedAttr, ConvertedAttr, SlicedAttr, ConcatenatedAttr>(value);
+  return isa<ExternalAttr, TransposedAttr, ReshapedAttr, ConvertedAttr, SlicedAttr, ConcatenatedAttr,
+             ScaledAttr, QuantizedAttr>(value);
 }
 
 int64_t byteSize(RankedTensorType type) {
@@ -67,6 +68,33 @@ LogicalResult ExternalAttr::verify(llvm::function_ref<InFlightDiagnostic()> emit
   if (!type.hasStaticShape())
     return emitError() << "a handle's type must be statically shaped, found " << type;
   return success();
+}
+
+/// One factor for each index of the axis of a source of f32 of the handle's shape.
+static LogicalResult verifyFactors(llvm::function_ref<InFlightDiagnostic()> emitError, TypedAttr source,
+                                   size_t factors, int64_t axis, RankedTensorType type) {
+  auto from = dyn_cast<RankedTensorType>(source.getType());
+  if (!from || !from.getElementType().isF32() || from.getShape() != type.getShape())
+    return emitError() << "source must be of f32 and of the handle's shape, found " << source.getType()
+                       << " for " << type;
+  if (axis < 0 || axis >= type.getRank() || type.getDimSize(axis) != static_cast<int64_t>(factors))
+    return emitError() << "needs one factor for each index of axis " << axis << " of " << type << ", found "
+                       << factors;
+  return success();
+}
+
+LogicalResult ScaledAttr::verify(llvm::function_ref<InFlightDiagnostic()> emitError, TypedAttr source,
+                                 DenseF32ArrayAttr factors, int64_t axis, RankedTensorType type) {
+  if (!type.getElementType().isF32())
+    return emitError() << "what is scaled is of f32, found " << type;
+  return verifyFactors(emitError, source, factors.size(), axis, type);
+}
+
+LogicalResult QuantizedAttr::verify(llvm::function_ref<InFlightDiagnostic()> emitError, TypedAttr source,
+                                    DenseF32ArrayAttr scales, int64_t axis, RankedTensorType type) {
+  if (!type.getElementType().isSignlessInteger(8))
+    return emitError() << "what is quantized is of i8, found " << type;
+  return verifyFactors(emitError, source, scales.size(), axis, type);
 }
 
 bool ConstantOp::isHandle() {

@@ -297,13 +297,32 @@ LogicalResult AttentionOp::inferReturnTypes(MLIRContext *, std::optional<Locatio
       return emitOptionalError(location, "mask ", mask.getType(), " does not broadcast to scores [",
                                ArrayRef(scores), "]");
     Type element = typeOf(mask).getElementType();
-    if (!element.isInteger(1) && element != query.getElementType())
+    bool fits =
+        query.getElementType().isInteger(8) ? isa<FloatType>(element) : element == query.getElementType();
+    if (!element.isInteger(1) && !fits)
       return emitOptionalError(location, "mask must be of i1 or ", query.getElementType(), ", found ",
                                element);
   }
   if (adaptor.getSoftcap().isNegative())
     return emitOptionalError(location, "softcap must not be negative");
-  types.push_back(query.clone({q[0], q[1], q[2], v[3]}));
+  Type element = query.getElementType();
+  if (element.isInteger(8))
+    element = Float32Type::get(query.getContext());
+  types.push_back(RankedTensorType::get({q[0], q[1], q[2], v[3]}, element));
+  return success();
+}
+
+bool AttentionOp::isCompatibleReturnTypes(TypeRange inferred, TypeRange found) {
+  // Of floats the operands' type is the result's, which a verifier of its own holds against it.
+  auto a = cast<RankedTensorType>(inferred.front());
+  auto b = dyn_cast<RankedTensorType>(found.front());
+  return b && a.getShape() == b.getShape() && isa<FloatType>(b.getElementType());
+}
+
+LogicalResult AttentionOp::verify() {
+  Type element = getQuery().getType().getElementType(), result = getType().getElementType();
+  if (!element.isInteger(8) && element != result)
+    return emitOpError("of ") << element << " has a result of that type, found " << result;
   return success();
 }
 

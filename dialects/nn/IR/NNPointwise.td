@@ -228,7 +228,8 @@ def NN_RequantizeOp : NN_Op<"requantize", [NN_Pointwise, SameOperandsAndResultSh
       `shifts`; the 64-bit product x · multiplier is shifted right by 31 + shift, rounded by `rounding`.
 
     Then `zero_point` is added and the sum saturates to the result's type. `halfeven` sends a tie to the even neighbour,
-    `halfaway` away from zero, `halfup` toward plus infinity.
+    `halfaway` away from zero, `halfup` toward plus infinity; `down` takes the integer below, for what was rounded by an
+    addition before.
   }];
   let arguments = (ins NN_RequantizeKind:$kind, NN_TensorOf<AnyTypeOf<[I32, I64]>>:$input,
                        DefaultValuedAttr<DenseF32ArrayAttr, "{}">:$scales,

@@ -236,7 +236,7 @@ struct RecoverAttention : OpRewritePattern<MatmulOp> {
     Value attention = AttentionOp::create(rewriter, loc, result, q, k, v, mask,
                                           rewriter.getF32FloatAttr(static_cast<float>(scale)), IntegerAttr(),
                                           rewriter.getF32FloatAttr(static_cast<float>(scores->softcap)),
-                                          softmax.getZeroMaskedAttr());
+                                          softmax.getZeroMaskedAttr(), rewriter.getF32FloatAttr(1));
     rewriter.replaceOp(matmul, rewriter.createOrFold<ReshapeOp>(loc, matmul.getType(), attention));
     return success();
   }

@@ -1,0 +1,204 @@
+// Quantization as formulas: floats to integers and back, and sums to integers of few bits.
+#include "compiler/lower/Handlers.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+
+#include <limits>
+
+using namespace mlir;
+using namespace npuc;
+using namespace npuc::lower;
+
+namespace {
+
+RankedTensorType typeOf(Value value) {
+  return cast<RankedTensorType>(value.getType());
+}
+
+DenseElementsAttr denseOf(Value value) {
+  auto constant = value ? value.getDefiningOp<nn::ConstantOp>() : nn::ConstantOp();
+  return constant ? dyn_cast<DenseElementsAttr>(constant.getValue()) : DenseElementsAttr();
+}
+
+Value literal(OpBuilder &b, Location loc, double value) {
+  return arith::ConstantOp::create(b, loc, b.getF32FloatAttr(float(value)));
+}
+Value literal(OpBuilder &b, Location loc, int64_t value, Type type) {
+  return arith::ConstantOp::create(b, loc, b.getIntegerAttr(type, value));
+}
+
+/// A parameter of all elements, or of each index of an axis: a number in the body where it is one constant,
+/// else an operand of the loops.
+class Parameter {
+public:
+  Parameter(LinalgBuilder &b, Value value, int64_t axis, RankedTensorType type,
+            SmallVectorImpl<Operand> &inputs) {
+    if (!value) {
+      number = 0.0;
+      return;
+    }
+    DenseElementsAttr dense = denseOf(value);
+    if (dense && dense.isSplat()) {
+      number = isa<FloatType>(dense.getElementType()) ? dense.getSplatValue<APFloat>().convertToDouble()
+                                                      : double(dense.getSplatValue<APInt>().getSExtValue());
+      return;
+    }
+    at = inputs.size();
+    if (typeOf(value).getNumElements() == 1)
+      inputs.push_back(b.broadcast(value, type.getShape()));
+    else
+      inputs.push_back({value, b.dims(type.getRank(), {unsigned(axis)})});
+  }
+
+  std::optional<double> number;
+  size_t at = 0;
+};
+
+/// A parameter with elements of `type`, all of them or one for each index of `axis`.
+template <typename T>
+Value parameters(LinalgBuilder &b, ArrayRef<T> values, Type type) {
+  auto tensor = RankedTensorType::get({int64_t(values.size())}, type);
+  return nn::ConstantOp::create(b.b, b.loc, DenseElementsAttr::get(tensor, values));
+}
+
+/// x / scale: a product with the reciprocal where the scale is known.
+Value quantize(nn::QuantizeOp op, LinalgBuilder &b) {
+  RankedTensorType type = op.getType();
+  Value factor = op.getScale();
+  bool inverted = false;
+  if (DenseElementsAttr dense = denseOf(factor)) {
+    SmallVector<float> inverse;
+    for (const APFloat &scale : dense.getValues<APFloat>())
+      inverse.push_back(float(1 / scale.convertToDouble()));
+    factor = parameters<float>(b, inverse, b.b.getF32Type());
+    inverted = true;
+  }
+  SmallVector<Operand> inputs = {b.identity(op.getInput())};
+  Parameter scale(b, factor, op.getAxis(), type, inputs);
+  Parameter zero(b, op.getZeroPoint(), op.getAxis(), type, inputs);
+  return b.map(inputs, type, [&](OpBuilder &inner, Location loc, Scalars s) -> Value {
+    Value by = scale.number ? literal(inner, loc, *scale.number) : s[scale.at];
+    Value quotient = inverted ? arith::MulFOp::create(inner, loc, s[0], by).getResult()
+                              : arith::DivFOp::create(inner, loc, s[0], by).getResult();
+    Value offset;
+    if (!zero.number)
+      offset = arith::SIToFPOp::create(inner, loc, inner.getF32Type(), s[zero.at]);
+    else if (*zero.number != 0)
+      offset = literal(inner, loc, *zero.number);
+    return b.toInteger(inner, quotient, offset, type.getElementType());
+  });
+}
+
+Value dequantize(nn::DequantizeOp op, LinalgBuilder &b) {
+  RankedTensorType type = op.getType();
+  SmallVector<Operand> inputs = {b.identity(op.getInput())};
+  Parameter scale(b, op.getScale(), op.getAxis(), type, inputs);
+  Parameter zero(b, op.getZeroPoint(), op.getAxis(), type, inputs);
+  return b.map(inputs, type, [&](OpBuilder &inner, Location loc, Scalars s) -> Value {
+    // Integers of up to 24 bits are exact in f32, and so are differences of 8 bits.
+    auto wide = [&](Value v) -> Value { return arith::SIToFPOp::create(inner, loc, inner.getF32Type(), v); };
+    Value x = wide(s[0]);
+    if (!zero.number)
+      x = arith::SubFOp::create(inner, loc, x, wide(s[zero.at]));
+    else if (*zero.number != 0)
+      x = arith::SubFOp::create(inner, loc, x, literal(inner, loc, *zero.number));
+    Value by = scale.number ? literal(inner, loc, *scale.number) : s[scale.at];
+    return arith::MulFOp::create(inner, loc, x, by);
+  });
+}
+
+/// (x · multiplier + half) >> shift in 64 bits, half a step only where ties go up. The vector engine's
+/// instruction for it is recognized by this form.
+Value shifted(OpBuilder &b, Location loc, Value x, Value multiplier, Value shift, bool halfUp) {
+  Type i64 = b.getI64Type();
+  auto wide = [&](Value v) -> Value {
+    return v.getType() == i64 ? v : arith::ExtSIOp::create(b, loc, i64, v).getResult();
+  };
+  Value product = arith::MulIOp::create(b, loc, wide(x), wide(multiplier)), by = wide(shift);
+  if (halfUp) {
+    Value one = literal(b, loc, 1, i64);
+    Value half = arith::ShLIOp::create(b, loc, one, arith::SubIOp::create(b, loc, by, one));
+    product = arith::AddIOp::create(b, loc, product, half);
+  }
+  return arith::ShRSIOp::create(b, loc, product, by);
+}
+
+Value requantize(nn::RequantizeOp op, LinalgBuilder &b) {
+  RankedTensorType type = op.getType();
+  SmallVector<Operand> inputs = {b.identity(op.getInput())};
+  int64_t zeroPoint = op.getZeroPoint();
+  if (op.getKind() == nn::RequantizeKind::Float) {
+    Parameter scale(b, parameters<float>(b, op.getScales(), b.b.getF32Type()), op.getAxis(), type, inputs);
+    return b.map(inputs, type, [&](OpBuilder &inner, Location loc, Scalars s) -> Value {
+      Value x = arith::SIToFPOp::create(inner, loc, inner.getF32Type(), s[0]);
+      Value by = scale.number ? literal(inner, loc, *scale.number) : s[scale.at];
+      Value offset = zeroPoint ? literal(inner, loc, double(zeroPoint)) : Value();
+      return b.toInteger(inner, arith::MulFOp::create(inner, loc, x, by), offset, type.getElementType());
+    });
+  }
+  SmallVector<int32_t> shifts = llvm::map_to_vector(op.getShifts(), [](int32_t shift) { return 31 + shift; });
+  Type i32 = b.b.getI32Type(), i64 = b.b.getI64Type();
+  Parameter multiplier(b, parameters<int32_t>(b, op.getMultipliers(), i32), op.getAxis(), type, inputs);
+  Parameter shift(b, parameters<int32_t>(b, shifts, i32), op.getAxis(), type, inputs);
+  return b.map(inputs, type, [&](OpBuilder &inner, Location loc, Scalars s) -> Value {
+    auto value = [&](const Parameter &p) {
+      return p.number ? literal(inner, loc, int64_t(*p.number), i64) : s[p.at];
+    };
+    Value x =
+        shifted(inner, loc, s[0], value(multiplier), value(shift), op.getRounding() == nn::Rounding::HalfUp);
+    // Before the zero point is added, so that no sum wraps.
+    int64_t most = APInt::getSignedMaxValue(type.getElementTypeBitWidth()).getSExtValue(), least = -most - 1;
+    x = arith::MaxSIOp::create(inner, loc, x, literal(inner, loc, least - zeroPoint, i64));
+    x = arith::MinSIOp::create(inner, loc, x, literal(inner, loc, most - zeroPoint, i64));
+    if (zeroPoint)
+      x = arith::AddIOp::create(inner, loc, x, literal(inner, loc, zeroPoint, i64));
+    return arith::TruncIOp::create(inner, loc, type.getElementType(), x);
+  });
+}
+
+bool isSigned(Type element) {
+  auto integer = dyn_cast<IntegerType>(element);
+  return integer && integer.isSignless() && integer.getWidth() <= 16;
+}
+
+/// One parameter, or one for each index of the axis.
+template <typename OpTy>
+bool hasAxis(OpTy op) {
+  return op.getBlockSize() == 0 && typeOf(op.getScale()).getRank() <= 1;
+}
+
+} // namespace
+
+std::vector<Handler> npuc::lower::quantizationHandlers() {
+  return {
+      handler<nn::QuantizeOp>(quantize)
+          .where<nn::QuantizeOp>("its integers are signed, of 4, 8 or 16 bits",
+                                 [](nn::QuantizeOp o) { return isSigned(o.getType().getElementType()); })
+          .where<nn::QuantizeOp>("its scale is one, or one for each index of an axis", hasAxis),
+      handler<nn::DequantizeOp>(dequantize)
+          .where<nn::DequantizeOp>("its integers are signed, of 4, 8, 16 or 32 bits",
+                                   [](nn::DequantizeOp o) {
+                                     Type element = o.getInput().getType().getElementType();
+                                     return isSigned(element) || element.isInteger(32);
+                                   })
+          .where<nn::DequantizeOp>("its scale is one, or one for each index of an axis", hasAxis),
+      handler<nn::RequantizeOp>(requantize)
+          .where<nn::RequantizeOp>("it goes from 32 bits to signed integers of 8 or 16",
+                                   [](nn::RequantizeOp o) {
+                                     return o.getInput().getType().getElementType().isInteger(32) &&
+                                            isSigned(o.getType().getElementType());
+                                   })
+          .where<nn::RequantizeOp>("floats round to the nearest even integer, and shifts up or not at all",
+                                   [](nn::RequantizeOp o) {
+                                     nn::Rounding r = o.getRounding();
+                                     return o.getKind() == nn::RequantizeKind::Float
+                                                ? r == nn::Rounding::HalfEven
+                                                : r == nn::Rounding::HalfUp || r == nn::Rounding::Down;
+                                   })
+          .where<nn::RequantizeOp>("its shifts are 0 to 31",
+                                   [](nn::RequantizeOp o) {
+                                     return llvm::all_of(o.getShifts(),
+                                                         [](int32_t shift) { return shift >= 0; });
+                                   }),
+  };
+}

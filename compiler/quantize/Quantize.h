@@ -1,0 +1,43 @@
+// From multiplications of floats to multiplications of integers, in nn.
+#pragma once
+
+#include "compiler/interpret/ConstantReader.h"
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+
+#include <string>
+#include <vector>
+
+namespace npuc::quantize {
+
+/// How a machine brings sums to few bits: see TargetDescription's Numbers.
+enum class Requantization : uint8_t { FloatScale, FixedPoint, ShiftMultiplyShift };
+
+/// Puts quantize and dequantize around the operands of every multiplication of floats that has ranges (see
+/// Calibrate.h), and quantizes its weights symmetrically by output channel. The function then means what the
+/// integers will compute, up to how sums are requantized.
+mlir::LogicalResult insertQuantization(mlir::func::FuncOp function, interpret::ConstantReader &constants);
+
+/// Folds dequantized operands into multiplications of integers, and quantized sums into requantizations; the
+/// model's own quantization and what insertQuantization put there alike. Zero points go into the bias and,
+/// where both operands are computed, into sums of rows. What cannot be folded keeps its meaning in floats.
+mlir::LogicalResult foldQuantization(mlir::func::FuncOp function, Requantization requantization,
+                                     interpret::ConstantReader &constants);
+
+/// On a multiplication of integers: its sum is computed in so many parts, each of an equal share of its
+/// products, which are added in 32 bits.
+inline constexpr llvm::StringLiteral partsAttr = "nn.parts";
+
+/// Proves from the weights (or from the number of products) that no sum of integers leaves an accumulator of
+/// `bits` bits, or sets the attribute above so that none of its parts does. Errors where no number of parts
+/// is enough.
+mlir::LogicalResult boundSums(mlir::func::FuncOp function, unsigned bits,
+                              interpret::ConstantReader &constants);
+
+/// A multiplication that stays in floats.
+struct InFloat {
+  std::string node, operation, reason;
+};
+std::vector<InFloat> inFloat(mlir::func::FuncOp function);
+
+} // namespace npuc::quantize
