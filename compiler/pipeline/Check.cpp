@@ -102,12 +102,15 @@ private:
   TargetCheck &report_;
 };
 
-void checkOperation(Operation *op, const target::TargetDescription &description, Findings &findings) {
+/// `integers`: floats that are multiplied will be quantized to i8.
+void checkOperation(Operation *op, const target::TargetDescription &description, bool integers,
+                    Findings &findings) {
   if (std::string why = lower::obstacle(op); !why.empty())
     return findings.add(op, why, "", "");
   Needs needs = needsOf(op);
   for (ElementType type : needs.multiplied)
-    findings.require(op, CapabilityId::MatrixType, description, {.type = type});
+    findings.require(op, CapabilityId::MatrixType, description,
+                     {.type = integers && isFloat(type) ? ElementType::I8 : type});
   for (auto [function, type] : needs.instructions) {
     if (type != ElementType::Bool)
       findings.require(op, CapabilityId::VectorType, description, {.type = type});
@@ -158,7 +161,7 @@ TargetCheck checkTarget(ModuleOp module, const target::TargetDescription &descri
   Findings findings(report);
   for (Operation &op : main.front())
     if (llvm::isa<nn::NNDialect>(op.getDialect()) && !llvm::isa<nn::ConstantOp>(op))
-      checkOperation(&op, description, findings);
+      checkOperation(&op, description, precision == Precision::Int8, findings);
   countBytes(main, report);
   findings.require(nullptr, CapabilityId::DramBytes, description,
                    {.count = report.constantBytes + report.boundaryBytes});
