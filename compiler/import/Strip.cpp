@@ -65,6 +65,7 @@ public:
 
   /// Appends the message that is bytes [begin, end) of the model.
   bool copy(Message message, size_t begin, size_t end, std::string &out) {
+    bool isExternal = false;
     for (size_t at = begin; at < end;) {
       size_t start = at;
       std::optional<uint64_t> tag = readVarint(model_.substr(0, end), at);
@@ -74,7 +75,10 @@ public:
       std::optional<size_t> next = skip(*tag & 7, at, end);
       if (!next)
         return false;
-      if ((*tag & 7) != 2)
+      isExternal |= message == Message::Tensor && isTaken(field, *next - at);
+      if (isExternal && field == 14) // data_location, which says that the bytes are here.
+        ;
+      else if ((*tag & 7) != 2)
         out.append(model_, start, *next - start);
       else if (!copyDelimited(message, field, start, at, *next, out))
         return false;
@@ -84,6 +88,8 @@ public:
   }
 
 private:
+  bool isTaken(uint32_t field, size_t bytes) const { return isRawField(field) && bytes >= limit_; }
+
   /// The end of a field's value that starts at `at`; a length is read, and `at` moved behind it.
   std::optional<size_t> skip(unsigned wireType, size_t &at, size_t end) {
     std::string_view message = model_.substr(0, end);
@@ -107,7 +113,7 @@ private:
 
   bool copyDelimited(Message message, uint32_t field, size_t start, size_t at, size_t next,
                      std::string &out) {
-    if (message == Message::Tensor && isRawField(field) && next - at >= limit_) {
+    if (message == Message::Tensor && isTaken(field, next - at)) {
       writeExternal(at, next - at, out);
       return true;
     }

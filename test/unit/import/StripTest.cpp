@@ -29,6 +29,7 @@ TEST_CASE("large tensors become ranges of the file, wherever they are") {
   onnx::TensorProto *raw = model.mutable_graph()->add_initializer();
   raw->set_name("raw");
   raw->set_raw_data(large);
+  raw->set_data_location(onnx::TensorProto::DEFAULT); // As onnxruntime's quantizer writes it.
   onnx::TensorProto *floats = model.mutable_graph()->add_initializer();
   for (int i = 0; i < 25; ++i)
     floats->add_float_data(1.5f);
