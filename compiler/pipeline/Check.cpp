@@ -73,15 +73,15 @@ Needs needsOf(Operation *op) {
 /// The obstacles of one target, those of one cause together.
 class Findings {
 public:
-  explicit Findings(TargetCheck &report) : report_(report) {}
+  std::vector<Obstacle> obstacles;
 
   void add(Operation *op, std::string what, std::string why, std::string hint) {
     std::string name = op ? op->getName().getStringRef().str() : "";
-    auto same = std::ranges::find_if(report_.obstacles, [&](const Obstacle &one) {
+    auto same = std::ranges::find_if(obstacles, [&](const Obstacle &one) {
       return one.operation == name && one.what == what && one.why == why;
     });
-    if (same == report_.obstacles.end())
-      same = report_.obstacles.insert(same, {name, {}, 0, std::move(what), std::move(why), std::move(hint)});
+    if (same == obstacles.end())
+      same = obstacles.insert(same, {name, {}, 0, std::move(what), std::move(why), std::move(hint)});
     if (!op)
       return;
     ++same->count;
@@ -97,9 +97,6 @@ public:
     const target::Capability &capability = target::capability(id);
     add(op, target::sentence(capability, description), capability.found(facts), std::string(capability.hint));
   }
-
-private:
-  TargetCheck &report_;
 };
 
 /// `integers`: floats that are multiplied will be quantized to i8.
@@ -108,11 +105,16 @@ void checkOperation(Operation *op, const target::TargetDescription &description,
   if (std::string why = lower::obstacle(op); !why.empty())
     return findings.add(op, why, "", "");
   Needs needs = needsOf(op);
-  for (ElementType type : needs.multiplied)
-    findings.require(op, CapabilityId::MatrixType, description,
-                     {.type = integers && isFloat(type) ? ElementType::I8 : type});
+  for (ElementType type : needs.multiplied) {
+    // Engines multiply unsigned integers as they do signed ones of their width.
+    ElementType asked = (integers && isFloat(type)) || type == ElementType::U8 ? ElementType::I8
+                        : type == ElementType::U4                              ? ElementType::I4
+                                                                               : type;
+    findings.require(op, CapabilityId::MatrixType, description, {.type = asked});
+  }
   for (auto [function, type] : needs.instructions) {
-    if (type != ElementType::Bool)
+    // Any engine chooses between values, of every type.
+    if (type != ElementType::Bool && function != isa::VectorOp::Select)
       findings.require(op, CapabilityId::VectorType, description, {.type = type});
     if (!target::isSimple(function))
       findings.require(op, CapabilityId::VectorFunction, description, {.function = function});
@@ -158,13 +160,12 @@ TargetCheck checkTarget(ModuleOp module, const target::TargetDescription &descri
   Builder builder(module.getContext());
   lower::setFloatType(main, precision == Precision::Bf16 ? FloatType(builder.getBF16Type())
                                                          : FloatType(builder.getF16Type()));
-  Findings findings(report);
-  for (Operation &op : main.front())
-    if (llvm::isa<nn::NNDialect>(op.getDialect()) && !llvm::isa<nn::ConstantOp>(op))
-      checkOperation(&op, description, precision == Precision::Int8, findings);
+  Findings findings;
+  findings.obstacles = obstaclesOf(main, description, precision == Precision::Int8);
   countBytes(main, report);
   findings.require(nullptr, CapabilityId::DramBytes, description,
                    {.count = report.constantBytes + report.boundaryBytes});
+  report.obstacles = std::move(findings.obstacles);
   return report;
 }
 
@@ -190,6 +191,28 @@ std::vector<OperationKind> kindsOf(func::FuncOp function) {
 }
 
 } // namespace
+
+std::vector<Obstacle> obstaclesOf(func::FuncOp function, const target::TargetDescription &target,
+                                  bool integers) {
+  Findings findings;
+  for (Operation &op : function.front())
+    if (llvm::isa<nn::NNDialect>(op.getDialect()) && !llvm::isa<nn::ConstantOp>(op))
+      checkOperation(&op, target, integers, findings);
+  return std::move(findings.obstacles);
+}
+
+void report(const Obstacle &obstacle, Diagnostics &diagnostics) {
+  constexpr size_t shown = 8;
+  std::string where = obstacle.nodes.size() == 1 ? "node " : "nodes ";
+  for (size_t i = 0; i < std::min(shown, obstacle.nodes.size()); ++i)
+    where += (i ? ", '" : "'") + obstacle.nodes[i] + "'";
+  if (obstacle.nodes.size() > shown)
+    where += " and " + std::to_string(obstacle.nodes.size() - shown) + " more";
+  bool namesKind = llvm::StringRef(obstacle.what).starts_with(obstacle.operation);
+  diagnostics.error(obstacle.nodes.empty() ? "" : where,
+                    namesKind ? obstacle.what : obstacle.operation + ": " + obstacle.what, obstacle.why,
+                    obstacle.hint);
+}
 
 std::optional<CheckReport> check(const std::string &model, const CheckOptions &options,
                                  Diagnostics &diagnostics) {

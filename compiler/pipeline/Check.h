@@ -3,6 +3,8 @@
 
 #include "compiler/pipeline/Compile.h"
 
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+
 namespace npuc::pipeline {
 
 struct CheckOptions {
@@ -28,6 +30,15 @@ struct Obstacle {
   unsigned count = 0;             ///< Of operations; several may come from one node.
   std::string what, why, hint;    ///< As in a diagnostic.
 };
+
+/// What of a function of nn in one block does not compile for the target, in the types that it has: what the
+/// lowering does not take, and the types, functions and transfers that the target lacks. Those of one cause
+/// are together.
+/// `integers`: floats that are multiplied will be quantized to i8.
+std::vector<Obstacle> obstaclesOf(mlir::func::FuncOp function, const target::TargetDescription &target,
+                                  bool integers = false);
+/// The obstacle as an error.
+void report(const Obstacle &obstacle, Diagnostics &diagnostics);
 
 struct TargetCheck {
   std::string target;

@@ -16,6 +16,7 @@
 #include "compiler/interpret/ConstantReader.h"
 #include "compiler/interpret/Evaluate.h"
 #include "compiler/lower/Lower.h"
+#include "compiler/pipeline/Check.h"
 #include "compiler/pipeline/Dialects.h"
 #include "compiler/pipeline/PlanReport.h"
 #include "compiler/pipeline/Work.h"
@@ -141,6 +142,7 @@ struct Compilation::State {
   OwningOpRef<ModuleOp> module;
   Level level = Level::Nn;
   target::TargetDescription target;
+  std::map<std::string, GroupPlan> groups;
   schedule::TileGraph graph;
   std::optional<schedule::Solution> solution;
   timing::WorkFacts work;
@@ -268,12 +270,18 @@ bool Compilation::State::toLinalg(Diagnostics &diagnostics) {
   if (!type)
     return false;
   lower::setFloatType(main(), *type);
+  std::vector<Obstacle> obstacles = obstaclesOf(main(), target);
+  for (const Obstacle &obstacle : obstacles)
+    report(obstacle, diagnostics);
+  if (!obstacles.empty())
+    return false;
   work = countWork(main());
   return succeeded(lower::lowerToLinalg(main()));
 }
 
 bool Compilation::State::toTiled() {
   tile::planTiles(tile::formGroups(main()), *codegen::npuPrices(target));
+  groups = groupPlans(main());
   return succeeded(tile::applyTiles(main()));
 }
 
@@ -474,7 +482,7 @@ bool Compilation::fill(artifact::Writer &writer, bool withConstants, Diagnostics
   if (!describeWork(state_->work, state_->target, *entry.mutable_statistics(), diagnostics))
     return false;
   entry.mutable_statistics()->set_predicted_cycles(state_->solution->cycles);
-  describePlan(state_->graph, *state_->solution, entry);
+  describePlan(state_->graph, *state_->solution, state_->groups, entry);
   return writer.finish(std::move(manifest), diagnostics);
 }
 

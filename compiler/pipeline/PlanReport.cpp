@@ -1,5 +1,7 @@
 #include "compiler/pipeline/PlanReport.h"
 
+#include "compiler/tile/Plan.h"
+
 #include <algorithm>
 #include <set>
 #include <unordered_map>
@@ -120,9 +122,45 @@ void describeOperators(const schedule::TileGraph &graph, const schedule::Solutio
 
 } // namespace
 
+std::map<std::string, GroupPlan> groupPlans(mlir::func::FuncOp function) {
+  std::map<int64_t, GroupPlan> cuts;
+  function.walk([&](mlir::linalg::LinalgOp op) {
+    auto group = op->getAttrOfType<mlir::IntegerAttr>(tile::groupAttr);
+    auto cores = op->getAttrOfType<mlir::DenseI64ArrayAttr>(tile::coresAttr);
+    auto blocks = op->getAttrOfType<mlir::DenseI64ArrayAttr>(tile::blocksAttr);
+    if (!group || !cores || !blocks)
+      return;
+    GroupPlan &cut = cuts[group.getInt()];
+    for (auto [extent, part, block] :
+         llvm::zip_equal(op.getStaticLoopRanges(), cores.asArrayRef(), blocks.asArrayRef())) {
+      int64_t ofCore = part > 0 ? std::min(part, extent) : extent;
+      cut.grid.push_back(llvm::divideCeil(extent, std::max<int64_t>(1, ofCore)));
+      cut.blocks.push_back(block > 0 ? std::min(block, ofCore) : ofCore);
+    }
+  });
+  std::map<std::string, GroupPlan> plans;
+  function.walk([&](mlir::linalg::LinalgOp op) {
+    auto group = op->getAttrOfType<mlir::IntegerAttr>(tile::groupAttr);
+    auto name = op->getLoc()->findInstanceOf<mlir::NameLoc>();
+    if (!group || !name)
+      return;
+    auto [plan, isNew] = plans.try_emplace(name.getName().str(), cuts[group.getInt()]);
+    auto number = static_cast<uint32_t>(group.getInt());
+    if (std::ranges::find(plan->second.groups, number) == plan->second.groups.end())
+      plan->second.groups.push_back(number);
+  });
+  return plans;
+}
+
 void describePlan(const schedule::TileGraph &graph, const schedule::Solution &solution,
-                  artifact::EntryPoint &entry) {
+                  const std::map<std::string, GroupPlan> &groups, artifact::EntryPoint &entry) {
   describeOperators(graph, solution, entry);
+  for (artifact::OperatorPlan &plan : *entry.mutable_operators())
+    if (auto found = groups.find(plan.name()); found != groups.end()) {
+      plan.mutable_groups()->Add(found->second.groups.begin(), found->second.groups.end());
+      plan.mutable_grid()->Add(found->second.grid.begin(), found->second.grid.end());
+      plan.mutable_blocks()->Add(found->second.blocks.begin(), found->second.blocks.end());
+    }
   for (const schedule::MemoryUse &use : solution.memories) {
     artifact::MemoryUse &memory = *entry.add_memories();
     memory.set_space(std::string(isa::name(use.space)));

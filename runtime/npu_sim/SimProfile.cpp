@@ -21,7 +21,10 @@ profile::Facts factsOf(const artifact::EntryPoint &entry) {
   if (statistics.predicted_cycles() > 0)
     facts.predictedCycles = statistics.predicted_cycles();
   for (const artifact::OperatorPlan &plan : entry.operators())
-    facts.plans[plan.name()] = {plan.cores(),
+    facts.plans[plan.name()] = {{plan.groups().begin(), plan.groups().end()},
+                                {plan.grid().begin(), plan.grid().end()},
+                                {plan.blocks().begin(), plan.blocks().end()},
+                                plan.cores(),
                                 {plan.tile().begin(), plan.tile().end()},
                                 plan.constant_bytes(),
                                 plan.dram_read_bytes(),

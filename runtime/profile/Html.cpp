@@ -52,12 +52,13 @@ for(const l of lines)for(const p of l)top=Math.max(top,p[1]);lines.forEach((l,i)
 g.moveTo(0,140);for(const p of l){const x=1400*p[0]/d.cycles;g.lineTo(x,y);y=138-134*p[1]/top;g.lineTo(x,y)}g.lineTo(1400,y);g.stroke()});
 hover(c,f=>time(f*d.cycles)+'  '+lines.map(l=>{let v=0;for(const p of l){if(p[0]>f*d.cycles)break;v=p[1]}return v.toLocaleString()}).join(', ')+' '+unit+', greatest '+top.toLocaleString())}
 plot('dram',[d.dram],'GB/s');plot('pads',d.pads,'bytes');
-const heads=['cycles','%','commands','matrix','vector','dma','wait','bound by','operator'];let sort=0,up=false;
+const heads=['cycles','%','commands','matrix','vector','dma','wait','group','cores','constants','tensors','span','predicted','tile','bound by','operator'];
+const last=heads.length-1;let sort=0,up=false;
 function rows(){const f=$('filter').value.toLowerCase(),t=$('rows');t.textContent='';
-const r=d.operators.filter(o=>o[8].toLowerCase().includes(f)).sort((a,b)=>(a[sort]<b[sort]?-1:a[sort]>b[sort]?1:0)*(up?1:-1));
+const r=d.operators.filter(o=>o[last].toLowerCase().includes(f)).sort((a,b)=>(a[sort]<b[sort]?-1:a[sort]>b[sort]?1:0)*(up?1:-1));
 for(const o of r.slice(0,2000)){const tr=document.createElement('tr');for(const v of o){const td=document.createElement('td');
 td.textContent=typeof v==='number'?v.toLocaleString():v;tr.append(td)}t.append(tr)}}
-heads.forEach((h,i)=>{const th=document.createElement('th');th.textContent=h;th.onclick=()=>{up=sort===i?!up:i>6;sort=i;rows()};$('heads').append(th)});
+heads.forEach((h,i)=>{const th=document.createElement('th');th.textContent=h;th.onclick=()=>{up=sort===i?!up:i>last-3;sort=i;rows()};$('heads').append(th)});
 $('filter').oninput=rows;rows();
 </script></body></html>
 )html";
@@ -98,8 +99,18 @@ void writeHtml(std::ostream &out, const Report &report, const isa::Program &prog
     const std::string name = op.name.empty() ? "(no source)" : op.name;
     data["names"].push_back(name);
     const double share = report.cycles > 0 ? 100 * double(op.cycles) / double(report.cycles) : 0;
-    data["operators"].push_back({op.cycles, std::round(share * 10) / 10, op.commands, op.busy[0], op.busy[1],
-                                 op.busy[2], op.semaphoreWait, timing::name(op.bound), name});
+    Json row = {op.cycles,       std::round(share * 10) / 10, op.commands, op.busy[0], op.busy[1], op.busy[2],
+                op.semaphoreWait};
+    if (const auto &plan = op.plan)
+      row.insert(row.end(), {plan->groups.empty() ? Json("") : Json(plan->groups.front()), plan->cores,
+                             plan->constantBytes, plan->dramReadBytes + plan->dramWrittenBytes,
+                             op.lastEnd - op.firstStart, plan->predictedEnd - plan->predictedStart,
+                             fmt::format("{}", fmt::join(plan->tile, "x"))});
+    else
+      row.insert(row.end(), {"", "", "", "", op.lastEnd - op.firstStart, "", ""});
+    row.push_back(timing::name(op.bound));
+    row.push_back(name);
+    data["operators"].push_back(std::move(row));
   }
   std::vector<uint32_t> ofSource;
   for (const std::string &source : program.sources) {

@@ -126,7 +126,10 @@ nlohmann::ordered_json operatorJson(const OperatorTime &op) {
                                 {"bound", timing::name(op.bound)},
                                 {"plan", nullptr}};
   if (op.plan)
-    out["plan"] = {{"cores", op.plan->cores},
+    out["plan"] = {{"groups", op.plan->groups},
+                   {"grid", op.plan->grid},
+                   {"blocks", op.plan->blocks},
+                   {"cores", op.plan->cores},
                    {"tile", op.plan->tile},
                    {"constant_bytes", op.plan->constantBytes},
                    {"dram_read_bytes", op.plan->dramReadBytes},
@@ -137,6 +140,17 @@ nlohmann::ordered_json operatorJson(const OperatorTime &op) {
   return out;
 }
 
+/// "4x2": those that are not 1; `otherwise` if there are none.
+std::string extents(const std::vector<int64_t> &sizes, uint32_t otherwise) {
+  std::vector<int64_t> shown;
+  for (int64_t size : sizes)
+    if (size != 1)
+      shown.push_back(size);
+  if (shown.empty())
+    return otherwise ? std::to_string(otherwise) : "";
+  return fmt::format("{}", fmt::join(shown, "x"));
+}
+
 /// A line for each of the `top` longest operators, with its plan where that is known.
 std::string operatorTable(const Report &report, size_t top) {
   const bool planned =
@@ -144,24 +158,27 @@ std::string operatorTable(const Report &report, size_t top) {
   std::string out = fmt::format("\n{:>10} {:>6} {:>11} {:>11} {:>11}  {:<16}", "cycles", "%", "matrix",
                                 "vector", "dma", "bound by");
   if (planned)
-    out += fmt::format(" {:>5} {:<14} {:>11} {:>11} {:>10} {:>10} ", "cores", "tile", "constants", "tensors",
-                       "span", "predicted");
+    out += fmt::format(" {:>5} {:<8} {:<14} {:>11} {:>11} {:>10} {:>10} ", "group", "grid", "tile",
+                       "constants", "tensors", "span", "predicted");
   out += " operator\n";
   for (const OperatorTime &op : std::span(report.operators).first(std::min(top, report.operators.size()))) {
     out += fmt::format("{:>10} {:>6.1f} {:>11} {:>11} {:>11}  {:<16}", op.cycles,
                        percent(double(op.cycles), double(report.cycles)), op.busy[0], op.busy[1], op.busy[2],
                        timing::name(op.bound));
     if (planned && op.plan)
-      out += fmt::format(" {:>5} {:<14} {:>11} {:>11} {:>10} {:>10} ", op.plan->cores,
-                         fmt::format("{}", fmt::join(op.plan->tile, "x")), op.plan->constantBytes,
-                         op.plan->dramReadBytes + op.plan->dramWrittenBytes, op.lastEnd - op.firstStart,
-                         op.plan->predictedEnd - op.plan->predictedStart);
+      out += fmt::format(" {:>5} {:<8} {:<14} {:>11} {:>11} {:>10} {:>10} ",
+                         op.plan->groups.empty() ? "-" : std::to_string(op.plan->groups.front()),
+                         extents(op.plan->grid, op.plan->cores), extents(op.plan->tile, 0),
+                         op.plan->constantBytes, op.plan->dramReadBytes + op.plan->dramWrittenBytes,
+                         op.lastEnd - op.firstStart, op.plan->predictedEnd - op.plan->predictedStart);
     else if (planned)
-      out += std::string(68, ' ');
+      out += std::string(77, ' ');
     out += fmt::format(" {}\n", shown(op.name));
   }
   if (planned)
-    out += "constants, tensors: bytes to and from DRAM; a tensor that stays on chip has none. span: from its "
+    out += "group: that it was fused into; grid: of cores, along the group's loops; tile: of its largest "
+           "command. "
+           "constants, tensors: bytes to and from DRAM; a tensor that stays on chip has none. span: from its "
            "first start to "
            "its last end.\n";
   return out;

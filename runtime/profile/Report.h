@@ -15,7 +15,9 @@ namespace npuc::profile {
 
 /// What the compiler decided for the commands of one source.
 struct OperatorPlan {
-  uint32_t cores = 0;
+  std::vector<uint32_t> groups;      ///< That its operations were fused into.
+  std::vector<int64_t> grid, blocks; ///< Cores and block sizes along the loops of the first group's root.
+  uint32_t cores = 0;                ///< That have commands of it.
   std::vector<int64_t>
       tile; ///< Of its largest command: m, n, k of a contraction, or a vector command's loops.
   /// That it moves: from DRAM, of constants and of all else; to DRAM; between scratchpads. Tensors that it

@@ -2,6 +2,7 @@
 #include "tools/npuc/Command.h"
 #include "tools/npuc/CompiledModel.h"
 #include "tools/npuc/ModelOptions.h"
+#include "tools/npuc/Steps.h"
 
 #include "compiler/interpret/Interpreter.h"
 #include "compiler/interpret/kernels/Cast.h"
@@ -104,15 +105,14 @@ bool compareModel(Options &options, Session &session) {
   std::optional<std::vector<NamedArray>> inputs = readArrays(options.inputs, d);
   if (!inputs || !options.model.finish(*inputs, d))
     return false;
-  std::unique_ptr<pipeline::Compilation> compilation =
-      pipeline::Compilation::import(options.model.model, options.model.compile, d);
+  std::unique_ptr<pipeline::Compilation> compilation = import(options.model.model, options.model.compile, d);
   if (!compilation)
     return false;
   std::vector<pipeline::Layer> layers = pipeline::exposeLayers(compilation->module());
   auto main = *compilation->module().getOps<mlir::func::FuncOp>().begin();
   interpret::Interpreter interpreter(main, {.threads = options.model.compile.threads});
   std::optional<std::vector<NamedArray>> expected = interpreter.run(*inputs, d);
-  if (!expected || !compilation->lowerTo(pipeline::Level::Isa, d))
+  if (!expected || !lower(*compilation, pipeline::Level::Isa, d))
     return false;
   bool isFp16 =
       compilation->module()

@@ -1,6 +1,7 @@
 // npuc compile: a model to an artifact, or to the text of a level.
 #include "tools/npuc/Command.h"
 #include "tools/npuc/ModelOptions.h"
+#include "tools/npuc/Steps.h"
 
 #include <filesystem>
 
@@ -19,23 +20,6 @@ std::string dumpName(pipeline::Level level) {
          (isMlir ? ".mlir" : ".txt");
 }
 
-/// Lowers to `last`, and dumps every level on the way if that is asked for.
-bool lower(pipeline::Compilation &compilation, pipeline::Level last, const std::string &folder,
-           Diagnostics &d) {
-  if (folder.empty())
-    return compilation.lowerTo(last, d);
-  std::error_code error;
-  std::filesystem::create_directories(folder, error);
-  for (pipeline::Level level = compilation.level();;
-       level = static_cast<pipeline::Level>(static_cast<int>(level) + 1)) {
-    if (!compilation.lowerTo(level, d) ||
-        !writeText(folder + "/" + dumpName(level), compilation.text(true), d))
-      return false;
-    if (level == last)
-      return true;
-  }
-}
-
 bool compileModel(Options &options, Session &session) {
   Diagnostics &d = session.diagnostics;
   if (!options.model.finish({}, d) || (!options.output.empty() && !isWritable(options.output, d)))
@@ -43,12 +27,17 @@ bool compileModel(Options &options, Session &session) {
   std::optional<pipeline::Level> level =
       options.emit.empty() ? pipeline::Level::Isa : pipeline::levelFromName(options.emit);
   std::unique_ptr<pipeline::Compilation> compilation =
-      options.resumeFrom.empty()
-          ? pipeline::Compilation::import(options.model.model, options.model.compile, d)
-          : pipeline::Compilation::resume(options.resumeFrom, options.model.compile, d);
+      import(options.model.model, options.model.compile, d, options.resumeFrom);
   if (compilation && compilation->level() > *level)
     d.error("--emit=" + options.emit, "is behind the level to go on from");
-  if (d.hasErrors() || !compilation || !lower(*compilation, *level, options.dumpFolder, d))
+  std::error_code failed; // Told when the first file is written.
+  if (!options.dumpFolder.empty())
+    std::filesystem::create_directories(options.dumpFolder, failed);
+  auto dump = [&] {
+    return options.dumpFolder.empty() ||
+           writeText(options.dumpFolder + "/" + dumpName(compilation->level()), compilation->text(true), d);
+  };
+  if (d.hasErrors() || !compilation || !lower(*compilation, *level, d, dump))
     return false;
   if (!options.emit.empty())
     return writeText(options.output, compilation->text(), d);

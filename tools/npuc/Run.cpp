@@ -2,6 +2,7 @@
 #include "tools/npuc/Command.h"
 #include "tools/npuc/CompiledModel.h"
 #include "tools/npuc/ModelOptions.h"
+#include "tools/npuc/Steps.h"
 
 #include "compiler/interpret/Interpreter.h"
 #include "tools/npurun/RunArtifact.h"
@@ -19,7 +20,7 @@ struct Options {
   std::unique_ptr<pipeline::Compilation> import(const std::vector<NamedArray> &inputs, Diagnostics &d) {
     if (!model.finish(inputs, d) || (!run.outputs.empty() && !isWritable(run.outputs, d)))
       return nullptr;
-    return pipeline::Compilation::import(model.model, model.compile, d);
+    return tool::import(model.model, model.compile, d);
   }
 };
 
@@ -35,7 +36,7 @@ bool interpret(Options &options, const std::vector<NamedArray> &inputs, Diagnost
 
 bool simulate(Options &options, const std::vector<NamedArray> &inputs, Diagnostics &d) {
   std::unique_ptr<pipeline::Compilation> compilation = options.import(inputs, d);
-  if (!compilation || !compilation->lowerTo(pipeline::Level::Isa, d))
+  if (!compilation || !lower(*compilation, pipeline::Level::Isa, d))
     return false;
   std::optional<CompiledModel> compiled = CompiledModel::make(*compilation, !options.run.timingOnly, d);
   if (!compiled)

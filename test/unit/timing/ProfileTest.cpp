@@ -235,3 +235,30 @@ TEST_CASE("the HTML report stands alone", "[profile]") {
     found |= name == "layer.0/\"heads\"</script>";
   CHECK(found);
 }
+
+TEST_CASE("an operator's plan stands beside its time", "[profile]") {
+  const Run r = run();
+  profile::Facts facts;
+  facts.predictedCycles = 1234;
+  facts.plans["layer.0/mlp"] = {{3}, {1, 2}, {8, 16}, 2, {8, 16, 32}, 1024, 64, 0, 256, 10, 50};
+  const profile::Report report = profile::makeReport(r.program, r.timeline, r.target, facts);
+  const std::string text = profile::text(report);
+  CHECK(text.find("predicted while compiling: 1234 cycles") != std::string::npos);
+  // Group 3, two cores along the second loop, its tile, 1024 bytes of constants, 64 of tensors.
+  CHECK(text.find("    3 2        8x16x32               1024          64") != std::string::npos);
+  const Json json = Json::parse(profile::json(report));
+  CHECK(json["predicted_cycles"] == 1234);
+  for (const Json &op : json["operators"]) {
+    if (op["name"] != "layer.0/mlp") {
+      CHECK(op["plan"].is_null());
+      continue;
+    }
+    CHECK(op["plan"]["groups"] == Json({3}));
+    CHECK(op["plan"]["grid"] == Json({1, 2}));
+    CHECK(op["plan"]["exchanged_bytes"] == 256);
+    CHECK(op["plan"]["predicted_end"] == 50);
+  }
+  std::ostringstream html;
+  profile::writeHtml(html, report, r.program, r.timeline, r.target);
+  CHECK(html.str().find("8x16x32") != std::string::npos);
+}
