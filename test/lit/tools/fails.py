@@ -15,6 +15,9 @@ while command[0].startswith("--"):
         status = int(value)
     else:
         absent.append(value)
+for path in absent:  # From an earlier run of the test.
+    if os.path.isfile(path):
+        os.remove(path)
 done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", timeout=120)
 print(done.stdout, end="")
 if done.returncode != status:
