@@ -7,6 +7,7 @@
 #include "backends/npu/isa/Text.h"
 #include "backends/npu/isa/Verify.h"
 #include "backends/npu/schedule/GraphText.h"
+#include "backends/npu/schedule/PackConstants.h"
 #include "backends/npu/schedule/TimingCost.h"
 #include "backends/npu/schedule/VerifyGraph.h"
 #include "backends/npu/schedule/VerifySchedule.h"
@@ -144,6 +145,7 @@ struct Compilation::State {
   target::TargetDescription target;
   std::map<std::string, GroupPlan> groups;
   schedule::TileGraph graph;
+  schedule::Packings packings;
   std::optional<schedule::Solution> solution;
   timing::WorkFacts work;
   bool quantized = false;
@@ -296,6 +298,7 @@ bool Compilation::State::toGraph(Diagnostics &diagnostics) {
   if (failed(expanded))
     return false;
   graph = std::move(*expanded);
+  packings = schedule::packConstants(graph);
   return schedule::verify(graph, schedule::limitsOf(target), diagnostics);
 }
 
@@ -432,8 +435,10 @@ std::optional<std::vector<std::byte>> Compilation::constant(uint32_t buffer, Dia
       state_->constants.read(value, state_->solution->program.buffers[buffer].name, diagnostics);
   if (!tensor)
     return std::nullopt;
-  std::vector<std::byte> bytes(tensor.raw(), tensor.raw() + tensor.bytes());
-  return bytes;
+  std::span<const std::byte> bytes(tensor.raw(), tensor.bytes());
+  if (const std::vector<isa::View> &packing = state_->packings[buffer]; !packing.empty())
+    return schedule::packed(bytes, packing);
+  return std::vector<std::byte>(bytes.begin(), bytes.end());
 }
 
 bool Compilation::write(const std::string &path, bool withConstants, Diagnostics &diagnostics) const {
