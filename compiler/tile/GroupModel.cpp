@@ -286,7 +286,7 @@ double GroupModel::cycles(const Cut &cut, const ProducedTensors &produced) const
     dma += result.writeOut;
   double busiest = std::max({blocks * matrix, blocks * vector, dma / prices.queues, dram});
   // DRAM's time counts a little even in the shadow of other work: other groups' constants wait for it.
-  constexpr double dramShare = 0.25;
+  constexpr double dramShare = 0.05;
   return busiest + dramShare * dram + matrix + vector - std::max(matrix, vector) + first;
 }
 
