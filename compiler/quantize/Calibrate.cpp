@@ -96,7 +96,7 @@ public:
         continue;
       }
       interpret::HostTensor wide = interpret::cast(pool, seen.operands[i], ElementType::F32);
-      if (!widen(range, wide) && reported.insert(operand).second)
+      if (!widen(range, wide) && !diagnostics.hasErrors()) // What follows has them from here.
         diagnostics.error(
             interpret::nodeName(seen.operation),
             fmt::format("calibration sample {} gives NaN or infinity in its operand {}", sample, i),
@@ -119,7 +119,6 @@ public:
 
 private:
   llvm::MapVector<Operation *, std::vector<Range>> ranges;
-  llvm::DenseSet<Value> reported;
 };
 
 std::string shapeText(ArrayRef<int64_t> shape) {

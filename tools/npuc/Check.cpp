@@ -57,7 +57,7 @@ std::string tableText(const CheckReport &report) {
     out += '\n';
   };
   auto mebibytes = [](uint64_t bytes) { return fmt::format("{:.1f}", double(bytes) / (1 << 20)); };
-  row("floats are stored as", [](const TargetCheck &t) { return t.precision; });
+  row("precision", [](const TargetCheck &t) { return t.precision; });
   row("constants, MiB", [&](const TargetCheck &t) { return mebibytes(t.constantBytes); });
   row("DRAM for programs, MiB", [&](const TargetCheck &t) { return mebibytes(t.dramBytes); });
   row("runs", [](const TargetCheck &t) { return t.runs() ? "yes" : "no"; });

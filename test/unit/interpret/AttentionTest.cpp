@@ -125,6 +125,30 @@ TEST_CASE("causal attention at every offset, with rows that see nothing") {
   }
 }
 
+TEST_CASE("attention of integers rounds probabilities to steps of 1/127 of the greatest") {
+  // Scores (2·3 - 1)·ln2/10 = ½ ln 2 and (2·13 - 1)·ln2/10 = 2.5 ln 2: e^(s - m) is ¼ and 1, which are 31.75 → 32 and 127
+  // steps. The values' sums are 32·10 + 127·(-20) and 32·1 + 127·2, over 159, times the value's scale.
+  auto tensor = [](Shape shape, const std::vector<float> &x) {
+    return HostTensor::of<float>(ElementType::F32, std::move(shape), x);
+  };
+  HostTensor query = tensor({1, 1, 1, 2}, {2, -1}), key = tensor({1, 1, 2, 2}, {3, 1, 13, 1}),
+             value = tensor({1, 1, 2, 2}, {10, 1, -20, 2});
+  Attention how;
+  how.scale = std::log(2.0f) / 10;
+  how.integer = true;
+  how.valueScale = 0.5f;
+  HostTensor result = attention(pool, query, key, value, {}, how);
+  CHECK(result.data<float>()[0] == Approx(0.5 * (320.0 - 2540) / 159));
+  CHECK(result.data<float>()[1] == Approx(0.5 * (32.0 + 254) / 159));
+
+  // A row that sees nothing is NaN, or 0.
+  HostTensor mask(ElementType::Bool, {1, 1, 1, 2});
+  std::fill_n(mask.mutableData<uint8_t>(), 2, 0);
+  CHECK(std::isnan(attention(pool, query, key, value, mask, how).data<float>()[0]));
+  how.zeroMasked = true;
+  CHECK(attention(pool, query, key, value, mask, how).data<float>()[0] == 0);
+}
+
 TEST_CASE("attention gives the same bits with any number of threads") {
   HostTensor q = f32(randomReals({1, 4, 300, 64})), k = f32(randomReals({1, 4, 500, 64})),
              v = f32(randomReals({1, 4, 500, 64}));

@@ -264,7 +264,8 @@ TEST_CASE("requantize by float scale and by multiplier and shift, with every rou
   };
   for (const Case &c : {Case{Rounding::HalfEven, {0, 2, 2, 0, -2, 4, 127, -128}},
                         Case{Rounding::HalfAway, {1, 2, 3, -1, -2, 4, 127, -128}},
-                        Case{Rounding::HalfUp, {1, 2, 3, 0, -1, 4, 127, -128}}}) {
+                        Case{Rounding::HalfUp, {1, 2, 3, 0, -1, 4, 127, -128}},
+                        Case{Rounding::Down, {0, 1, 2, -1, -2, 3, 127, -128}}}) {
     Requantization how;
     how.rounding = c.rounding;
     how.scales = {0.5f};
