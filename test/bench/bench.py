@@ -2,10 +2,11 @@
 """Measures the matrix model × target × precision, and prints what it takes to compile and to simulate, how near the numbers are to
 onnxruntime's, and the simulated time with its efficiency. A hole in the matrix says its reason, in the compiler's words.
 
-Usage: ./dev bench [--models=FOLDER]… [--target=NAME]… [--precision=TYPE]… [--json=FILE] [--docs] [FILTER]
+Usage: ./dev bench [--models=FOLDER]… [--target=NAME]… [--precision=TYPE]… [--json=FILE] [--with=FILE] [--docs] [FILTER]
 
 Measured are the models of test/models, and those of each FOLDER: a subfolder NAME has model.onnx with its weights or a weights.json
-to make them from, and inputs_K.npz. FILTER keeps the models whose name contains it. --docs writes docs/models.md.
+to make them from, and inputs_K.npz. FILTER keeps the models whose name contains it. --with takes what another run wrote with --json for
+rows that this one does not measure, so that a long matrix can be measured in parts. --docs writes docs/models.md.
 """
 import argparse
 import json
@@ -46,6 +47,7 @@ def main():
     parser.add_argument("--target", action="append")
     parser.add_argument("--precision", action="append", choices=PRECISIONS)
     parser.add_argument("--json", type=pathlib.Path)
+    parser.add_argument("--with", dest="earlier", type=pathlib.Path, action="append", default=[])
     parser.add_argument("--docs", nargs="?", type=pathlib.Path, const=ROOT / "docs" / "models.md")
     parser.add_argument("filter", nargs="?", default="")
     args = parser.parse_args()
@@ -61,8 +63,15 @@ def main():
                     print(f"{row['model']} {target} {precision}: {done}", file=sys.stderr, flush=True)
     if not rows:
         sys.exit("no model was measured")
-    rows.sort(key=lambda row: (row["model"], PRECISIONS.index(row["precision"])))
     assumed, speed = report.assumedFields(rows), simulatorSpeed(build)
+    for file in args.earlier:
+        known = {(row["model"], row["target"], row["precision"]) for row in rows}
+        earlier = json.loads(file.read_text())
+        rows += [row for row in earlier["rows"] if (row["model"], row["target"], row["precision"]) not in known]
+        assumed = earlier["assumed"] | assumed
+    rows.sort(key=lambda row: (row["model"], TARGETS.index(row["target"]) if row["target"] in TARGETS else len(TARGETS),
+                               PRECISIONS.index(row["precision"])))
+    assumed = dict(sorted(assumed.items()))
     print(report.text(rows, assumed, speed), end="")
     if args.json:
         args.json.write_text(json.dumps({"schema_version": 1, "rows": rows, "assumed": assumed, "simulator": speed}, indent=1) + "\n")

@@ -101,7 +101,7 @@ model on the very inputs. A number in brackets is a hole, and the list below the
 
 def page(rows, assumed):
     lines = [HEADER]
-    for precision in dict.fromkeys(row["precision"] for row in rows):
+    for precision in sorted({row["precision"] for row in rows}, key=["fp16", "bf16", "int8"].index):
         part = [row for row in rows if row["precision"] == precision]
         targets = list(dict.fromkeys(row["target"] for row in part))
         table = collections.defaultdict(dict)
