@@ -97,46 +97,6 @@ SmallVector<unsigned> staying(ArrayRef<int64_t> shape, ArrayRef<int64_t> axes) {
   return dims;
 }
 
-int64_t product(ArrayRef<int64_t> shape, ArrayRef<int64_t> axes) {
-  int64_t n = 1;
-  for (int64_t axis : axes)
-    n *= shape[axis];
-  return n;
-}
-
-bool isReducible(nn::ReduceOp op) {
-  using K = nn::ReduceKind;
-  K kind = op.getKind();
-  Type element = typeOf(op.getResult()).getElementType();
-  return (isa<FloatType>(element) && kind == K::Mean) ||
-         ((isa<FloatType>(element) || element.isInteger(32)) &&
-          (kind == K::Sum || kind == K::Max || kind == K::Min));
-}
-
-bool keepsDimension(nn::ReduceOp op) {
-  return !staying(shapeOf(op.getInput()), op.getAxes()).empty();
-}
-
-Value reduce(nn::ReduceOp op, LinalgBuilder &b) {
-  using K = nn::ReduceKind;
-  RankedTensorType result = typeOf(op.getResult());
-  ArrayRef<int64_t> shape = shapeOf(op.getInput());
-  K kind = op.getKind();
-  SmallVector<unsigned> kept = staying(shape, op.getAxes());
-  LinalgBuilder::Kind how = kind == K::Max   ? LinalgBuilder::Kind::Max
-                            : kind == K::Min ? LinalgBuilder::Kind::Min
-                                             : LinalgBuilder::Kind::Sum;
-  Value reduced = b.reduce(how, {b.identity(op.getInput())}, shape, kept, same);
-  double factor = kind == K::Mean ? 1.0 / product(shape, op.getAxes()) : 1;
-  auto reducedType = RankedTensorType::get(shapeOf(reduced), result.getElementType());
-  Value rounded =
-      b.map({b.identity(reduced)}, reducedType, [&](OpBuilder &inner, Location loc, Scalars s) -> Value {
-        return factor == 1 ? s[0]
-                           : arith::MulFOp::create(inner, loc, s[0], f32(inner, loc, factor)).getResult();
-      });
-  return b.reshape(rounded, result.getShape());
-}
-
 Value softmax(nn::SoftmaxOp op, LinalgBuilder &b) {
   RankedTensorType type = typeOf(op.getResult());
   ArrayRef<int64_t> shape = type.getShape();
@@ -344,18 +304,9 @@ Value rmsNorm(nn::RmsNormOp o, LinalgBuilder &b) {
 
 std::vector<Handler> npuc::lower::computeHandlers() {
   return {
-      handler<nn::LinearOp>(linear),
-      handler<nn::MatmulOp>(matmul),
-      handler<nn::AttentionOp>(attention),
-      handler<nn::SoftmaxOp>(softmax),
-      handler<nn::LayerNormOp>(layerNorm),
-      handler<nn::LogSoftmaxOp>(logSoftmax),
-      handler<nn::RmsNormOp>(rmsNorm),
-      handler<nn::GroupNormOp>(groupNorm),
-      handler<nn::ReduceOp>(reduce)
-          .where<nn::ReduceOp>(
-              "it sums or finds the greatest or least of floats or 32-bit integers, or averages floats",
-              isReducible)
-          .where<nn::ReduceOp>("a dimension stays, which is cut into the cores' parts", keepsDimension),
+      handler<nn::LinearOp>(linear),         handler<nn::MatmulOp>(matmul),
+      handler<nn::AttentionOp>(attention),   handler<nn::SoftmaxOp>(softmax),
+      handler<nn::LayerNormOp>(layerNorm),   handler<nn::RmsNormOp>(rmsNorm),
+      handler<nn::LogSoftmaxOp>(logSoftmax), handler<nn::GroupNormOp>(groupNorm),
   };
 }

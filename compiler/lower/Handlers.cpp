@@ -12,8 +12,8 @@ namespace npuc::lower {
 const std::vector<Handler> &handlers() {
   static const std::vector<Handler> table = [] {
     std::vector<Handler> all;
-    for (auto family : {pointwiseHandlers, computeHandlers, quantizationHandlers, movementHandlers, ropeHandlers,
-                        windowHandlers})
+    for (auto family : {pointwiseHandlers, computeHandlers, quantizationHandlers, movementHandlers,
+                        indexHandlers, reduceHandlers, ropeHandlers, windowHandlers})
       std::ranges::move(family(), std::back_inserter(all));
     std::ranges::sort(all, {}, &Handler::operation);
     assert(std::ranges::adjacent_find(all, {}, &Handler::operation) == all.end() &&

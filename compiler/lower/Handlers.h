@@ -16,11 +16,13 @@ struct Condition {
   std::function<bool(mlir::Operation *)> holds;
 };
 
-/// Lowers one kind of operation. `lower` returns what replaces the operation's result, and never fails where
+using Results = llvm::SmallVector<mlir::Value>;
+
+/// Lowers one kind of operation. `lower` returns what replaces the operation's results, and never fails where
 /// the conditions hold.
 struct Handler {
   llvm::StringRef operation; ///< "nn.gather"
-  std::function<mlir::Value(mlir::Operation *, LinalgBuilder &)> lower;
+  std::function<Results(mlir::Operation *, LinalgBuilder &)> lower;
   std::vector<Condition> conditions = {};
 
   /// Adds a condition on the operation, which is an OpTy.
@@ -34,7 +36,7 @@ struct Handler {
 template <typename OpTy>
 Handler handler(mlir::Value (*lower)(OpTy, LinalgBuilder &)) {
   return {OpTy::getOperationName(),
-          [lower](mlir::Operation *op, LinalgBuilder &b) { return lower(mlir::cast<OpTy>(op), b); }};
+          [lower](mlir::Operation *op, LinalgBuilder &b) { return Results{lower(mlir::cast<OpTy>(op), b)}; }};
 }
 
 /// Every handler, by the operation's name.
@@ -46,12 +48,16 @@ const Handler *findHandler(llvm::StringRef operation);
 
 /// Operations whose result has one formula per element.
 std::vector<Handler> pointwiseHandlers();
-/// Contractions, reductions, softmax, norms, attention.
+/// Contractions, softmax, norms, attention.
 std::vector<Handler> computeHandlers();
 /// Floats to integers and back.
 std::vector<Handler> quantizationHandlers();
-/// Reshapes, transposes, slices, concatenations, gathers.
+/// Reshapes, transposes, concatenations, pads.
 std::vector<Handler> movementHandlers();
+/// Gathers and scatters by index, and slices.
+std::vector<Handler> indexHandlers();
+/// Reductions, running sums, greatest elements and their positions.
+std::vector<Handler> reduceHandlers();
 /// Rotary position embedding.
 std::vector<Handler> ropeHandlers();
 

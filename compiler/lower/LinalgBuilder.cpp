@@ -119,7 +119,9 @@ Value LinalgBuilder::map(ArrayRef<Operand> inputs, RankedTensorType result, Scal
 }
 
 Value LinalgBuilder::reduce(Kind kind, ArrayRef<Operand> inputs, ArrayRef<int64_t> extents,
-                            ArrayRef<unsigned> resultDims, ScalarBody body) {
+                            ArrayRef<unsigned> resultDims, ScalarBody body, Type element) {
+  if (!element)
+    element = isa<FloatType>(elementOf(inputs[0].value)) ? Type(b.getF32Type()) : Type(b.getI32Type());
   SmallVector<Value> values = llvm::map_to_vector(inputs, [](const Operand &o) { return o.value; });
   SmallVector<AffineMap> maps = llvm::map_to_vector(inputs, [](const Operand &o) { return o.map; });
   maps.push_back(dims(extents.size(), resultDims));
@@ -129,13 +131,11 @@ Value LinalgBuilder::reduce(Kind kind, ArrayRef<Operand> inputs, ArrayRef<int64_
     loops[d] = utils::IteratorType::parallel;
     shape.push_back(extents[d]);
   }
-  bool isFloat = isa<FloatType>(elementOf(inputs[0].value));
-  Type sumType = isFloat ? Type(b.getF32Type()) : Type(b.getI32Type());
-  double most =
-      isFloat ? std::numeric_limits<double>::infinity() : double(std::numeric_limits<int32_t>::max());
-  double least = isFloat ? -most : double(std::numeric_limits<int32_t>::min());
-  Value start = constant(kind == Kind::Sum ? 0 : kind == Kind::Max ? least : most, sumType);
-  Value init = linalg::FillOp::create(b, loc, start, empty(shape, sumType)).getResult(0);
+  bool isFloat = isa<FloatType>(element);
+  double greatest = isFloat ? std::numeric_limits<double>::infinity() : std::numeric_limits<int32_t>::max(),
+         least = isFloat ? -greatest : std::numeric_limits<int32_t>::min();
+  Value start = constant(kind == Kind::Sum ? 0 : kind == Kind::Max ? least : greatest, element);
+  Value init = linalg::FillOp::create(b, loc, start, empty(shape, element)).getResult(0);
   return linalg::GenericOp::create(b, loc, init.getType(), values, init, maps, loops,
                                    [&](OpBuilder &inner, Location, ValueRange scalars) {
                                      SmallVector<Value> wide;
@@ -266,6 +266,27 @@ Value LinalgBuilder::reshape(Value value, ArrayRef<int64_t> shape) {
     value = tensor::CollapseShapeOp::create(b, loc, flat, value, all(from.getRank()));
   return to.getRank() == 1 ? value
                            : tensor::ExpandShapeOp::create(b, loc, to, value, all(to.getRank())).getResult();
+}
+
+SmallVector<Box> npuc::lower::boxesAround(ArrayRef<int64_t> shape, ArrayRef<int64_t> offsets,
+                                          ArrayRef<int64_t> sizes) {
+  // Before and after along each dimension: inside of the box in the dimensions before it, whole in those
+  // after.
+  SmallVector<Box> boxes;
+  Box box{SmallVector<int64_t>(shape.size(), 0), SmallVector<int64_t>(shape)};
+  for (size_t d = 0; d < shape.size(); ++d) {
+    int64_t end = offsets[d] + sizes[d];
+    for (auto [from, size] : {std::pair(int64_t{0}, offsets[d]), std::pair(end, shape[d] - end)}) {
+      if (size == 0)
+        continue;
+      box.offsets[d] = from;
+      box.sizes[d] = size;
+      boxes.push_back(box);
+    }
+    box.offsets[d] = offsets[d];
+    box.sizes[d] = sizes[d];
+  }
+  return boxes;
 }
 
 Value LinalgBuilder::assemble(RankedTensorType type, ArrayRef<Part> parts) {

@@ -22,6 +22,15 @@ struct Part {
   llvm::SmallVector<int64_t> offsets;
 };
 
+/// A part of a shape.
+struct Box {
+  llvm::SmallVector<int64_t> offsets, sizes;
+};
+
+/// Boxes that do not overlap and are all of `shape` but the one at `offsets` of `sizes`.
+llvm::SmallVector<Box> boxesAround(llvm::ArrayRef<int64_t> shape, llvm::ArrayRef<int64_t> offsets,
+                                   llvm::ArrayRef<int64_t> sizes);
+
 class LinalgBuilder {
 public:
   LinalgBuilder(mlir::OpBuilder &b, mlir::Location loc) : b(b), loc(loc) {}
@@ -37,11 +46,12 @@ public:
   /// result[loops] = body(inputs). The loops are the result's dimensions.
   mlir::Value map(llvm::ArrayRef<Operand> inputs, mlir::RankedTensorType result, ScalarBody body);
 
-  /// result = Σ or maximum over the loops of `extents` that `resultDims` does not name, of body(inputs); f32,
-  /// or i32 where the first input's elements are integers (body gives i32 then).
+  /// result = Σ, maximum or minimum over the loops of `extents` that `resultDims` does not name, of
+  /// body(inputs), in `element`, f32 or i32; by default f32, or i32 where the first input's elements are
+  /// integers.
   enum class Kind { Sum, Max, Min };
   mlir::Value reduce(Kind kind, llvm::ArrayRef<Operand> inputs, llvm::ArrayRef<int64_t> extents,
-                     llvm::ArrayRef<unsigned> resultDims, ScalarBody body);
+                     llvm::ArrayRef<unsigned> resultDims, ScalarBody body, mlir::Type element = {});
 
   /// sums[loops of `sums`] = Σ lhs · rhs over the other loops; f32, or i32 for integers. With `parts`, each
   /// sum is computed in so many parts, which are added after it: there is one other loop then, of a multiple

@@ -24,6 +24,10 @@ StringRef nodeName(Location location) {
   return "";
 }
 
+bool gathersRows(linalg::GenericOp op) {
+  return !op.getBody()->getOps<tensor::ExtractOp>().empty();
+}
+
 Value withoutReshapes(Value value) {
   while (Operation *op = value.getDefiningOp()) {
     if (!isa<tensor::ExpandShapeOp, tensor::CollapseShapeOp>(op))
@@ -50,7 +54,7 @@ bool transposesActivations(OpOperand *operand) {
   auto formula = operand->get().getDefiningOp<linalg::GenericOp>();
   auto transpose = dyn_cast<linalg::GenericOp>(operand->getOwner());
   return formula && transpose && formula->hasOneUse() && formula.getNumReductionLoops() == 0 &&
-         !isa<BlockArgument>(formula.getBody()->getTerminator()->getOperand(0)) &&
+         !gathersRows(formula) && !isa<BlockArgument>(formula.getBody()->getTerminator()->getOperand(0)) &&
          isa<BlockArgument>(transpose.getBody()->getTerminator()->getOperand(0)) &&
          !transpose.getMatchingIndexingMap(operand).isIdentity() && !finishesProjection(formula);
 }
@@ -62,10 +66,12 @@ bool shouldFuse(OpOperand *operand) {
   auto consumer = dyn_cast<linalg::GenericOp>(operand->getOwner());
   if (!producer || !consumer || producer.getNumReductionLoops() > 0)
     return false;
-  Operation *yielded = producer.getBody()->getTerminator()->getOperand(0).getDefiningOp();
-  bool moves = !yielded && producer->getNumResults() == 1;
+  unsigned result = cast<OpResult>(operand->get()).getResultNumber();
+  Operation *yielded = producer.getBody()->getTerminator()->getOperand(result).getDefiningOp();
+  bool moves = !yielded;
   bool gathers = yielded && isa<tensor::ExtractOp>(yielded);
-  if (gathers)
+  // The numbers of rows that are gathered are read from memory: they are computed before.
+  if (gathers || (gathersRows(consumer) && !moves))
     return false;
   return moves || (producer->hasOneUse() && consumer.getNumReductionLoops() == 0);
 }
@@ -158,7 +164,7 @@ private:
       return mlir::emitError(op->getLoc()) << why;
     builder.setInsertionPoint(op);
     LinalgBuilder b(builder, op->getLoc());
-    op->getResult(0).replaceAllUsesWith(findHandler(op->getName().getStringRef())->lower(op, b));
+    op->replaceAllUsesWith(findHandler(op->getName().getStringRef())->lower(op, b));
     op->erase();
     return success();
   }
@@ -212,6 +218,9 @@ void absorbReshapes(func::FuncOp function, const linalg::ControlFusionFn &contro
   RewritePatternSet patterns(function.getContext());
   linalg::populateFoldReshapeOpsByExpansionPatterns(patterns, [](OpOperand *operand) {
     auto reshape = operand->get().getDefiningOp();
+    // A gathered row is one dimension.
+    if (auto generic = dyn_cast_or_null<linalg::GenericOp>(reshape); generic && gathersRows(generic))
+      return false;
     return isa_and_nonnull<tensor::ExpandShapeOp, tensor::CollapseShapeOp>(reshape) ||
            isa<tensor::ExpandShapeOp>(operand->getOwner());
   });
@@ -248,10 +257,27 @@ void fuse(func::FuncOp function) {
   eliminateCommonSubExpressions(rewriter, dominance, function);
 }
 
+/// Operations that stay in f32: sines and cosines, and what computes nothing but their angles. An angle is a
+/// position times a frequency: of 16 bits, it would be off by a turn where positions are large.
+llvm::DenseSet<Operation *> angleOperations(func::FuncOp function) {
+  llvm::DenseSet<Operation *> found;
+  for (Operation &op : llvm::reverse(function.front())) {
+    bool hasF32 = op.getNumResults() == 1 && getElementTypeOrSelf(op.getResult(0).getType()).isF32();
+    bool mayCompute = op.hasTrait<nn::Pointwise>() ||
+                      isa<nn::ConstantOp, nn::ReshapeOp, nn::TransposeOp, nn::BroadcastOp, nn::RangeOp>(op);
+    bool onlyForAngles = mayCompute && !op.use_empty() &&
+                         llvm::all_of(op.getUsers(), [&](Operation *user) { return found.contains(user); });
+    if (hasF32 && (isa<nn::SinOp, nn::CosOp>(op) || onlyForAngles))
+      found.insert(&op);
+  }
+  return found;
+}
+
 } // namespace
 
 void npuc::lower::setFloatType(func::FuncOp function, FloatType type) {
   OpBuilder builder(function.getContext());
+  llvm::DenseSet<Operation *> inF32 = angleOperations(function);
   auto converted = [&](Type old) -> RankedTensorType {
     auto tensor = dyn_cast<RankedTensorType>(old);
     if (!tensor || !(tensor.getElementType().isF32() || tensor.getElementType().isF64()))
@@ -267,9 +293,27 @@ void npuc::lower::setFloatType(func::FuncOp function, FloatType type) {
       continue;
     builder.setInsertionPointToStart(&function.front());
     auto cast = nn::CastOp::create(builder, argument.getLoc(), to, argument, true);
-    argument.replaceAllUsesExcept(cast, cast);
+    argument.replaceUsesWithIf(
+        cast, [&](OpOperand &use) { return use.getOwner() != cast && !inF32.contains(use.getOwner()); });
   }
   for (Operation *op : operations) {
+    if (inF32.contains(op)) {
+      builder.setInsertionPoint(op);
+      for (OpOperand &operand : op->getOpOperands())
+        if (auto from = cast<RankedTensorType>(operand.get().getType()); from.getElementType() == type)
+          operand.set(nn::CastOp::create(builder, op->getLoc(), from.clone(builder.getF32Type()),
+                                         operand.get(), true));
+      Value result = op->getResult(0);
+      builder.setInsertionPointAfter(op);
+      auto rounded = nn::CastOp::create(builder, op->getLoc(), converted(result.getType()), result, true);
+      result.replaceUsesWithIf(rounded, [&](OpOperand &use) {
+        Operation *user = use.getOwner();
+        return user != rounded && !inF32.contains(user) && !isa<func::ReturnOp>(user);
+      });
+      if (rounded->use_empty())
+        rounded->erase();
+      continue;
+    }
     if (auto ret = dyn_cast<func::ReturnOp>(op)) {
       builder.setInsertionPoint(ret);
       for (auto [operand, wanted] : llvm::zip_equal(ret->getOpOperands(), function.getResultTypes()))

@@ -1,7 +1,9 @@
+#include "compiler/lower/Formula.h"
 #include "compiler/lower/Handlers.h"
 
-#include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
+
+#include <algorithm>
 
 using namespace mlir;
 using namespace npuc;
@@ -19,10 +21,6 @@ Value reshape(nn::ReshapeOp op, LinalgBuilder &b) {
 
 Value transpose(nn::TransposeOp op, LinalgBuilder &b) {
   return b.transpose(op.getInput(), op.getPermutation());
-}
-
-Value slice(nn::SliceOp op, LinalgBuilder &b) {
-  return b.slice(op.getInput(), op.getStarts(), op.getSizes(), op.getSteps());
 }
 
 /// Each part is computed into, or copied to, its slice of the whole.
@@ -46,24 +44,68 @@ Value kvUpdate(nn::KvUpdateOp op, LinalgBuilder &b) {
   return concatenate(b, {op.getPast(), op.getUpdate()}, op.getAxis(), typeOf(op.getResult()));
 }
 
-/// Rows of a table by index; a table is gathered along its first dimension.
-Value gather(nn::GatherOp op, LinalgBuilder &b) {
-  Value table = op.getTable(), picks = op.getIndices();
-  RankedTensorType result = typeOf(op.getResult());
-  unsigned rank = result.getRank(), lead = typeOf(picks).getRank();
-  SmallVector<unsigned> leading = llvm::to_vector(llvm::seq<unsigned>(0, lead));
-  SmallVector<AffineMap> maps = {b.dims(rank, leading), b.b.getMultiDimIdentityMap(rank)};
-  SmallVector<utils::IteratorType> loops(rank, utils::IteratorType::parallel);
-  return linalg::GenericOp::create(
-             b.b, b.loc, result, picks, b.empty(result.getShape(), result.getElementType()), maps, loops,
-             [&](OpBuilder &inner, Location loc, ValueRange s) {
-               SmallVector<Value> at = {arith::IndexCastOp::create(inner, loc, inner.getIndexType(), s[0])};
-               for (unsigned d = lead; d < rank; ++d)
-                 at.push_back(linalg::IndexOp::create(inner, loc, d));
-               linalg::YieldOp::create(inner, loc,
-                                       tensor::ExtractOp::create(inner, loc, table, at).getResult());
-             })
-      .getResult(0);
+/// Where element `at` of a padded dimension comes from, if it is not in the input: its position there, from 0
+/// to size − 1.
+int64_t paddedFrom(nn::PadMode mode, int64_t at, int64_t size) {
+  if (mode == nn::PadMode::Edge || size == 1)
+    return std::clamp<int64_t>(at, 0, size - 1);
+  if (mode == nn::PadMode::Wrap)
+    return llvm::mod(at, size);
+  int64_t period = 2 * (size - 1), inPeriod = llvm::mod(at, period);
+  return std::min(inPeriod, period - inPeriod);
+}
+
+/// Dimension `dim` with copies of its own elements before and after.
+Value padByCopies(LinalgBuilder &b, Value x, nn::PadMode mode, unsigned dim, int64_t low, int64_t high) {
+  SmallVector<int64_t> shape(typeOf(x).getShape()), from(shape.size(), 0), to(shape.size(), 0), sizes = shape;
+  int64_t size = shape[dim], total = low + size + high;
+  shape[dim] = total;
+  SmallVector<Part> parts;
+  // Runs of the input's elements in order are one part each.
+  for (int64_t at = -low; at < size + high; at += sizes[dim]) {
+    from[dim] = paddedFrom(mode, at, size);
+    sizes[dim] = 1;
+    while (at + sizes[dim] < size + high && paddedFrom(mode, at + sizes[dim], size) == from[dim] + sizes[dim])
+      ++sizes[dim];
+    to[dim] = low + at;
+    parts.push_back({b.slice(x, from, sizes), to});
+  }
+  return b.assemble(typeOf(x).clone(shape), parts);
+}
+
+/// Elements that are taken away first; then a box of the value on every side, or copies along one dimension
+/// after another.
+Value pad(nn::PadOp op, LinalgBuilder &b) {
+  RankedTensorType type = typeOf(op.getResult());
+  unsigned rank = type.getRank();
+  SmallVector<int64_t> offsets(rank), kept(rank), low(rank), high(rank);
+  for (unsigned d = 0; d < rank; ++d) {
+    low[d] = std::max<int64_t>(op.getLow()[d], 0);
+    high[d] = std::max<int64_t>(op.getHigh()[d], 0);
+    offsets[d] = std::max<int64_t>(-op.getLow()[d], 0);
+    kept[d] = type.getDimSize(d) - low[d] - high[d];
+  }
+  Value x = b.slice(op.getInput(), offsets, kept);
+  if (op.getMode() != nn::PadMode::Constant) {
+    for (unsigned d = 0; d < rank; ++d)
+      if (low[d] + high[d] > 0)
+        x = padByCopies(b, x, op.getMode(), d, low[d], high[d]);
+    return x;
+  }
+  SmallVector<Part> parts = {{x, low}};
+  for (const Box &box : boxesAround(type.getShape(), low, kept)) {
+    RankedTensorType boxType = type.clone(box.sizes);
+    Value filled;
+    if (op.getValue())
+      filled = b.map({b.broadcast(op.getValue(), box.sizes)}, boxType,
+                     [](OpBuilder &, Location, Scalars s) { return s[0]; });
+    else
+      filled = b.map({}, boxType, [&](OpBuilder &inner, Location loc, Scalars) {
+        return Formula{inner, loc}.number(0, type.getElementType());
+      });
+    parts.push_back({filled, box.offsets});
+  }
+  return parts.size() == 1 ? x : b.assemble(type, parts);
 }
 
 Value broadcast(nn::BroadcastOp op, LinalgBuilder &b) {
@@ -76,19 +118,8 @@ Value broadcast(nn::BroadcastOp op, LinalgBuilder &b) {
 
 std::vector<Handler> npuc::lower::movementHandlers() {
   return {
-      handler<nn::ReshapeOp>(reshape),
-      handler<nn::TransposeOp>(transpose),
-      handler<nn::SliceOp>(slice).where<nn::SliceOp>(
-          "its steps are positive",
-          [](nn::SliceOp o) { return llvm::all_of(o.getSteps(), [](int64_t step) { return step > 0; }); }),
-      handler<nn::GatherOp>(gather)
-          .where<nn::GatherOp>("it gathers rows: its axis is 0",
-                               [](nn::GatherOp o) { return o.getAxis() == 0; })
-          .where<nn::GatherOp>(
-              "its indices have 32 bits",
-              [](nn::GatherOp o) { return typeOf(o.getIndices()).getElementType().isInteger(32); }),
-      handler<nn::BroadcastOp>(broadcast),
-      handler<nn::ConcatOp>(concat),
-      handler<nn::KvUpdateOp>(kvUpdate),
+      handler<nn::ReshapeOp>(reshape),     handler<nn::TransposeOp>(transpose),
+      handler<nn::BroadcastOp>(broadcast), handler<nn::ConcatOp>(concat),
+      handler<nn::KvUpdateOp>(kvUpdate),   handler<nn::PadOp>(pad),
   };
 }

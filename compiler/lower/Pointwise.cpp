@@ -1,10 +1,10 @@
+#include "compiler/lower/Formula.h"
 #include "compiler/lower/Handlers.h"
 
-#include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/IR/Matchers.h"
 
 #include <cmath>
+#include <limits>
 #include <numbers>
 
 using namespace mlir;
@@ -12,60 +12,6 @@ using namespace npuc;
 using namespace npuc::lower;
 
 namespace {
-
-/// Scalar arithmetic in f32 (or the integers' own type), written as formulas.
-struct Formula {
-  OpBuilder &b;
-  Location loc;
-
-  Value number(double v, Type type = {}) const {
-    if (type && !isa<FloatType>(type))
-      return arith::ConstantOp::create(b, loc, b.getIntegerAttr(type, int64_t(v)));
-    return arith::ConstantOp::create(b, loc, b.getF32FloatAttr(float(v)));
-  }
-  template <typename FloatOp, typename IntOp>
-  Value either(Value x, Value y) const {
-    if (isa<FloatType>(x.getType()))
-      return FloatOp::create(b, loc, x, y);
-    return IntOp::create(b, loc, x, y);
-  }
-  Value add(Value x, Value y) const { return either<arith::AddFOp, arith::AddIOp>(x, y); }
-  Value sub(Value x, Value y) const { return either<arith::SubFOp, arith::SubIOp>(x, y); }
-  Value mul(Value x, Value y) const { return either<arith::MulFOp, arith::MulIOp>(x, y); }
-  Value max(Value x, Value y) const { return either<arith::MaximumFOp, arith::MaxSIOp>(x, y); }
-  Value min(Value x, Value y) const { return either<arith::MinimumFOp, arith::MinSIOp>(x, y); }
-  Value div(Value x, Value y) const { return arith::DivFOp::create(b, loc, x, y); }
-  template <typename MathOp>
-  Value call(Value x) const {
-    return MathOp::create(b, loc, x);
-  }
-  Value exp(Value x) const { return call<math::ExpOp>(x); }
-  Value negate(Value x) const {
-    return isa<FloatType>(x.getType()) ? arith::NegFOp::create(b, loc, x).getResult()
-                                       : sub(number(0, x.getType()), x);
-  }
-  Value sigmoid(Value x) const { return div(number(1), add(number(1), exp(negate(x)))); }
-  Value select(Value c, Value x, Value y) const { return arith::SelectOp::create(b, loc, c, x, y); }
-  Value compare(nn::ComparePredicate p, Value x, Value y) const {
-    using P = nn::ComparePredicate;
-    if (isa<FloatType>(x.getType())) {
-      arith::CmpFPredicate f = p == P::Eq   ? arith::CmpFPredicate::OEQ
-                               : p == P::Ne ? arith::CmpFPredicate::UNE
-                               : p == P::Lt ? arith::CmpFPredicate::OLT
-                               : p == P::Le ? arith::CmpFPredicate::OLE
-                               : p == P::Gt ? arith::CmpFPredicate::OGT
-                                            : arith::CmpFPredicate::OGE;
-      return arith::CmpFOp::create(b, loc, f, x, y);
-    }
-    arith::CmpIPredicate i = p == P::Eq   ? arith::CmpIPredicate::eq
-                             : p == P::Ne ? arith::CmpIPredicate::ne
-                             : p == P::Lt ? arith::CmpIPredicate::slt
-                             : p == P::Le ? arith::CmpIPredicate::sle
-                             : p == P::Gt ? arith::CmpIPredicate::sgt
-                                          : arith::CmpIPredicate::sge;
-    return arith::CmpIOp::create(b, loc, i, x, y);
-  }
-};
 
 Value gelu(const Formula &f, Value x, bool tanh) {
   Value half = f.mul(x, f.number(0.5));
@@ -75,25 +21,86 @@ Value gelu(const Formula &f, Value x, bool tanh) {
   return f.mul(half, f.add(f.number(1), inner));
 }
 
-/// Whether a short formula for a power is exact for negative x too.
-bool isPower(std::optional<double> exponent) {
-  constexpr double known[] = {-1, -0.5, 0.5, 1, 2, 3};
-  return exponent && llvm::is_contained(known, *exponent);
+/// x to a power that is a whole number of 0 or more.
+Value wholePower(const Formula &f, Value x, int64_t exponent) {
+  Value result = exponent % 2 ? x : f.number(1, x.getType());
+  for (exponent /= 2; exponent > 0; exponent /= 2) {
+    x = f.mul(x, x);
+    result = exponent % 2 ? f.mul(result, x) : result;
+  }
+  return result;
 }
 
-/// x to a power that is the same for all elements.
-Value power(const Formula &f, Value x, double exponent) {
-  if (exponent == 2)
-    return f.mul(x, x);
-  if (exponent == 3)
-    return f.mul(x, f.mul(x, x));
+/// Exponents up to this are products.
+constexpr double greatestWholePower = 64;
+
+bool isWholePower(std::optional<double> exponent) {
+  return exponent && *exponent >= 0 && *exponent <= greatestWholePower && *exponent == std::floor(*exponent);
+}
+
+/// x to a power that is the same for all elements, if that is short and exact for negative x too.
+Value knownPower(const Formula &f, Value x, std::optional<double> exponent) {
+  if (isWholePower(exponent))
+    return wholePower(f, x, int64_t(*exponent));
   if (exponent == 0.5)
     return f.call<math::SqrtOp>(x);
   if (exponent == -0.5)
     return f.call<math::RsqrtOp>(x);
   if (exponent == -1)
     return f.div(f.number(1), x);
-  return x;
+  return {};
+}
+
+/// |x|^y = e^(y ln |x|), with the sign of x for odd y and NaN for negative x and y that is no whole number.
+Value power(const Formula &f, Value x, Value y) {
+  Value zero = f.number(0), one = f.number(1);
+  Value magnitude = f.exp(f.mul(y, f.call<math::LogOp>(f.call<math::AbsFOp>(x))));
+  Value isWhole = f.equal(y, f.call<math::FloorOp>(y)), half = f.mul(y, f.number(0.5));
+  Value isOdd = f.complement(f.equal(half, f.call<math::FloorOp>(half)));
+  Value below = f.select(isWhole, f.select(isOdd, f.negate(magnitude), magnitude),
+                         f.number(std::numeric_limits<double>::quiet_NaN()));
+  Value result = f.select(f.less(x, zero), below, magnitude);
+  // 0 · ln 0 and y · ln 1 of infinite y are no numbers, but the powers are 1.
+  return f.select(f.any(f.equal(y, zero), f.equal(x, one)), one, result);
+}
+
+/// a − b · ⌊a / b⌋, with the sign of b; truncated, with the sign of a.
+Value remainder(const Formula &f, Value a, Value b, bool truncated) {
+  if (isa<FloatType>(a.getType())) {
+    Value quotient = f.div(a, b), down = f.call<math::FloorOp>(quotient);
+    if (truncated)
+      down = f.select(f.less(quotient, f.number(0)), f.call<math::CeilOp>(quotient), down);
+    return f.sub(a, f.mul(b, down));
+  }
+  Value rest = f.sub(a, f.mul(b, f.div(a, b))), zero = f.number(0, a.getType());
+  if (truncated)
+    return rest;
+  Value isOther = f.both(f.complement(f.equal(rest, zero)), f.differs(f.less(rest, zero), f.less(b, zero)));
+  return f.select(isOther, f.add(rest, b), rest);
+}
+
+Value sign(const Formula &f, Value x) {
+  Value zero = f.number(0, x.getType());
+  return f.select(f.less(zero, x), f.number(1, x.getType()),
+                  f.select(f.less(x, zero), f.number(-1, x.getType()), x));
+}
+
+Value isInfinite(const Formula &f, Value x, bool positive, bool negative) {
+  double infinity = std::numeric_limits<double>::infinity();
+  Value high = f.equal(x, f.number(infinity)), low = f.equal(x, f.number(-infinity));
+  if (positive && negative)
+    return f.any(high, low);
+  return positive ? high : negative ? low : f.number(0, f.b.getI1Type());
+}
+
+/// The engine shifts by b modulo 32.
+Value shiftLeft(const Formula &f, Value a, Value b) {
+  Value shifted = arith::ShLIOp::create(f.b, f.loc, a, b);
+  return f.select(f.less(b, f.number(32, b.getType())), shifted, f.number(0, a.getType()));
+}
+
+Value shiftRight(const Formula &f, Value a, Value b) {
+  return arith::ShRSIOp::create(f.b, f.loc, a, f.min(b, f.number(31, b.getType())));
 }
 
 /// A conversion as nn.cast states it, from what the body holds (floats in f32) to the result's type.
@@ -141,6 +148,11 @@ bool hasFloats(Operation *op) {
   return isa<FloatType>(cast<RankedTensorType>(op->getOperand(0).getType()).getElementType());
 }
 
+bool computes(Operation *op) {
+  auto fits = [](Type type) { return isComputable(cast<RankedTensorType>(type).getElementType()); };
+  return llvm::all_of(op->getOperandTypes(), fits) && llvm::all_of(op->getResultTypes(), fits);
+}
+
 /// The handler of an operation with a formula: what its elements are, of its operands' elements.
 template <typename OpTy>
 Handler formula(Value (*compute)(OpTy, F, Scalars)) {
@@ -157,7 +169,7 @@ Handler formula(Value (*compute)(OpTy, F, Scalars)) {
               place.push_back(inputs.size());
               inputs.push_back(b.broadcast(operand, type.getShape()));
             }
-            return b.map(inputs, type, [&](OpBuilder &inner, Location loc, Scalars scalars) {
+            return Results{b.map(inputs, type, [&](OpBuilder &inner, Location loc, Scalars scalars) {
               Formula f{inner, loc};
               SmallVector<Value> all;
               for (auto [operand, at] : llvm::zip_equal(op->getOperands(), place)) {
@@ -167,46 +179,97 @@ Handler formula(Value (*compute)(OpTy, F, Scalars)) {
                                   : f.number(*splat(operand), isa<FloatType>(element) ? Type() : element));
               }
               return compute(cast<OpTy>(op), f, all);
-            });
+            })};
           }};
+}
+
+/// A formula whose result is one of its operands, or a bool: it cannot leave the range of integers of few
+/// bits.
+template <typename OpTy>
+Handler choice(Value (*compute)(OpTy, F, Scalars)) {
+  return formula<OpTy>(compute).template where<OpTy>(
+      "its integers are signed, of at most 32 bits", [](OpTy op) {
+        return llvm::all_of(op->getOperandTypes(), [](Type type) {
+          Type element = cast<RankedTensorType>(type).getElementType();
+          return isa<FloatType>(element) ||
+                 (element.isSignlessInteger() && element.getIntOrFloatBitWidth() <= 32);
+        });
+      });
+}
+
+/// A formula that the vector engine computes with integers too.
+template <typename OpTy>
+Handler arithmetic(Value (*compute)(OpTy, F, Scalars)) {
+  return formula<OpTy>(compute).template where<OpTy>("its integers have 32 bits",
+                                                     [](OpTy op) { return computes(op); });
+}
+
+/// start + i · step.
+Value range(nn::RangeOp op, LinalgBuilder &b) {
+  auto type = cast<RankedTensorType>(op.getResult().getType());
+  return b.map({}, type, [&](OpBuilder &inner, Location loc, Scalars) -> Value {
+    Formula f{inner, loc};
+    auto number = [&](TypedAttr value) {
+      return f.number(isa<FloatAttr>(value) ? cast<FloatAttr>(value).getValueAsDouble()
+                                            : double(cast<IntegerAttr>(value).getInt()),
+                      type.getElementType());
+    };
+    Value at = f.index(0);
+    if (isa<FloatType>(type.getElementType()))
+      at = arith::SIToFPOp::create(inner, loc, inner.getF32Type(), at);
+    return f.add(number(op.getStart()), f.mul(at, number(op.getStep())));
+  });
+}
+
+/// Keeps j ≤ i + diagonal, or j ≥ i + diagonal.
+Value trilu(nn::TriluOp op, LinalgBuilder &b) {
+  auto type = cast<RankedTensorType>(op.getResult().getType());
+  return b.map({b.identity(op.getInput())}, type, [&](OpBuilder &inner, Location loc, Scalars s) -> Value {
+    Formula f{inner, loc};
+    Value limit = f.add(f.index(type.getRank() - 2), f.number(op.getDiagonal(), inner.getI32Type()));
+    Value keeps = f.compare(op.getUpper() ? nn::ComparePredicate::Ge : nn::ComparePredicate::Le,
+                            f.index(type.getRank() - 1), limit);
+    return f.select(keeps, s[0], f.number(0, s[0].getType()));
+  });
 }
 
 } // namespace
 
 std::vector<Handler> npuc::lower::pointwiseHandlers() {
   return {
-      formula<nn::AddOp>([](nn::AddOp, F f, Scalars s) -> Value { return f.add(s[0], s[1]); }),
-      formula<nn::SubOp>([](nn::SubOp, F f, Scalars s) -> Value { return f.sub(s[0], s[1]); }),
-      formula<nn::MulOp>([](nn::MulOp, F f, Scalars s) -> Value { return f.mul(s[0], s[1]); }),
-      formula<nn::DivOp>([](nn::DivOp, F f, Scalars s) -> Value {
-        return f.div(s[0], s[1]);
-      }).where<nn::DivOp>("its elements are floats", [](nn::DivOp o) { return hasFloats(o); }),
-      formula<nn::MaxOp>([](nn::MaxOp, F f, Scalars s) -> Value { return f.max(s[0], s[1]); }),
-      formula<nn::MinOp>([](nn::MinOp, F f, Scalars s) -> Value { return f.min(s[0], s[1]); }),
-      formula<nn::PowOp>(
-          [](nn::PowOp p, F f, Scalars s) -> Value { return power(f, s[0], *splat(p.getRhs())); })
+      arithmetic<nn::AddOp>([](nn::AddOp, F f, Scalars s) -> Value { return f.add(s[0], s[1]); }),
+      arithmetic<nn::SubOp>([](nn::SubOp, F f, Scalars s) -> Value { return f.sub(s[0], s[1]); }),
+      arithmetic<nn::MulOp>([](nn::MulOp, F f, Scalars s) -> Value { return f.mul(s[0], s[1]); }),
+      arithmetic<nn::DivOp>([](nn::DivOp, F f, Scalars s) -> Value { return f.div(s[0], s[1]); }),
+      arithmetic<nn::ModOp>(
+          [](nn::ModOp m, F f, Scalars s) -> Value { return remainder(f, s[0], s[1], m.getTruncated()); }),
+      choice<nn::MaxOp>([](nn::MaxOp, F f, Scalars s) -> Value { return f.max(s[0], s[1]); }),
+      choice<nn::MinOp>([](nn::MinOp, F f, Scalars s) -> Value { return f.min(s[0], s[1]); }),
+      arithmetic<nn::PowOp>([](nn::PowOp p, F f, Scalars s) -> Value {
+        Value known = knownPower(f, s[0], splat(p.getRhs()));
+        return known ? known : power(f, s[0], s[1]);
+      })
           .where<nn::PowOp>(
-              "its elements are floats and its exponent is -1, -0.5, 0.5, 1, 2 or 3 for all of them",
-              [](nn::PowOp o) { return hasFloats(o) && isPower(splat(o.getRhs())); }),
-      formula<nn::AndOp>(
-          [](nn::AndOp, F f, Scalars s) -> Value { return arith::AndIOp::create(f.b, f.loc, s[0], s[1]); }),
-      formula<nn::OrOp>(
-          [](nn::OrOp, F f, Scalars s) -> Value { return arith::OrIOp::create(f.b, f.loc, s[0], s[1]); }),
-      formula<nn::XorOp>(
-          [](nn::XorOp, F f, Scalars s) -> Value { return arith::XOrIOp::create(f.b, f.loc, s[0], s[1]); }),
-      formula<nn::CompareOp>(
+              "its elements are floats, or its exponent is a whole number of 0 to 64 for all of them",
+              [](nn::PowOp o) { return hasFloats(o) || isWholePower(splat(o.getRhs())); }),
+      arithmetic<nn::AndOp>([](nn::AndOp, F f, Scalars s) -> Value { return f.both(s[0], s[1]); }),
+      arithmetic<nn::OrOp>([](nn::OrOp, F f, Scalars s) -> Value { return f.any(s[0], s[1]); }),
+      arithmetic<nn::XorOp>([](nn::XorOp, F f, Scalars s) -> Value { return f.differs(s[0], s[1]); }),
+      arithmetic<nn::ShiftLeftOp>(
+          [](nn::ShiftLeftOp, F f, Scalars s) -> Value { return shiftLeft(f, s[0], s[1]); }),
+      arithmetic<nn::ShiftRightOp>(
+          [](nn::ShiftRightOp, F f, Scalars s) -> Value { return shiftRight(f, s[0], s[1]); }),
+      choice<nn::CompareOp>(
           [](nn::CompareOp c, F f, Scalars s) -> Value { return f.compare(c.getPredicate(), s[0], s[1]); }),
-      formula<nn::SelectOp>([](nn::SelectOp, F f, Scalars s) -> Value { return f.select(s[0], s[1], s[2]); }),
-      formula<nn::NegOp>([](nn::NegOp, F f, Scalars s) -> Value { return f.negate(s[0]); }),
-      formula<nn::AbsOp>([](nn::AbsOp, F f, Scalars s) -> Value {
+      choice<nn::SelectOp>([](nn::SelectOp, F f, Scalars s) -> Value { return f.select(s[0], s[1], s[2]); }),
+      arithmetic<nn::NegOp>([](nn::NegOp, F f, Scalars s) -> Value { return f.negate(s[0]); }),
+      arithmetic<nn::AbsOp>([](nn::AbsOp, F f, Scalars s) -> Value {
         return isa<FloatType>(s[0].getType()) ? f.call<math::AbsFOp>(s[0]) : f.call<math::AbsIOp>(s[0]);
       }),
-      formula<nn::ReluOp>(
+      choice<nn::ReluOp>(
           [](nn::ReluOp, F f, Scalars s) -> Value { return f.max(s[0], f.number(0, s[0].getType())); }),
-      formula<nn::NotOp>([](nn::NotOp, F f, Scalars s) -> Value {
-        return arith::XOrIOp::create(f.b, f.loc, s[0],
-                                     f.number(s[0].getType().isInteger(1) ? 1 : -1, s[0].getType()));
-      }),
+      arithmetic<nn::SignOp>([](nn::SignOp, F f, Scalars s) -> Value { return sign(f, s[0]); }),
+      arithmetic<nn::NotOp>([](nn::NotOp, F f, Scalars s) -> Value { return f.complement(s[0]); }),
       formula<nn::ExpOp>([](nn::ExpOp, F f, Scalars s) -> Value { return f.exp(s[0]); }),
       formula<nn::LogOp>([](nn::LogOp, F f, Scalars s) -> Value { return f.call<math::LogOp>(s[0]); }),
       formula<nn::SqrtOp>([](nn::SqrtOp, F f, Scalars s) -> Value { return f.call<math::SqrtOp>(s[0]); }),
@@ -232,9 +295,13 @@ std::vector<Handler> npuc::lower::pointwiseHandlers() {
         Value below = f.mul(f.number(e.getAlpha().convertToFloat()), f.sub(f.exp(s[0]), f.number(1)));
         return f.select(f.compare(nn::ComparePredicate::Lt, s[0], f.number(0)), below, s[0]);
       }),
-      formula<nn::IsNanOp>([](nn::IsNanOp, F f, Scalars s) -> Value {
-        return f.compare(nn::ComparePredicate::Ne, s[0], s[0]);
+      formula<nn::IsNanOp>([](nn::IsNanOp, F f, Scalars s) -> Value { return f.isNan(s[0]); }),
+      formula<nn::IsInfOp>([](nn::IsInfOp i, F f, Scalars s) -> Value {
+        return isInfinite(f, s[0], i.getPositive(), i.getNegative());
       }),
+      handler<nn::RangeOp>(range).where<nn::RangeOp>("its integers have 32 bits",
+                                                     [](nn::RangeOp o) { return computes(o); }),
+      handler<nn::TriluOp>(trilu),
       formula<nn::CastOp>([](nn::CastOp c, F f, Scalars s) -> Value {
         return cast(f, s[0], c.getInput().getType().getElementType(),
                     c.getResult().getType().getElementType());

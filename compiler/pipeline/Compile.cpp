@@ -82,9 +82,7 @@ void describeHost(func::FuncOp function, unsigned argument, artifact::Buffer &bu
     return;
   buffer.set_host_type("i64");
   buffer.set_has_range(true);
-  // An index that counts from the end is ONNX's; a device's gather counts from the start only.
-  bool isIndex = range[1] != std::numeric_limits<int32_t>::max();
-  buffer.set_least(isIndex ? std::max<int64_t>(range[0], 0) : range[0]);
+  buffer.set_least(range[0]);
   buffer.set_greatest(range[1]);
 }
 

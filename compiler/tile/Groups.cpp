@@ -91,10 +91,13 @@ bool npuc::tile::isContraction(LinalgOp op) {
 
 bool npuc::tile::isMovement(LinalgOp op) {
   Block *body = op.getBlock();
-  return op.getNumDpsInits() == 1 && op.getNumReductionLoops() == 0 &&
-         llvm::hasSingleElement(body->getOperations()) &&
-         isa<BlockArgument>(body->getTerminator()->getOperand(0)) &&
-         cast<BlockArgument>(body->getTerminator()->getOperand(0)).getArgNumber() < op.getNumDpsInputs();
+  if (op.getNumDpsInits() != 1 || op.getNumReductionLoops() != 0 ||
+      !llvm::hasSingleElement(body->getOperations()))
+    return false;
+  auto yielded = dyn_cast<BlockArgument>(body->getTerminator()->getOperand(0));
+  return yielded && yielded.getArgNumber() < op.getNumDpsInputs() &&
+         op.getMatchingIndexingMap(op.getDpsInputOperand(yielded.getArgNumber())).isPermutation() &&
+         op.getMatchingIndexingMap(op.getDpsInitOperand(0)).isPermutation();
 }
 
 SmallVector<Group> npuc::tile::formGroups(func::FuncOp function) {

@@ -27,7 +27,7 @@ inline constexpr llvm::StringLiteral groupAttr = "npu.group", coresAttr = "npu.c
 /// A multiplication and addition over reduction loops: `sums += lhs * rhs`, operands widened.
 bool isContraction(mlir::linalg::LinalgOp op);
 
-/// Only moves data: the body yields its one input.
+/// Only moves data, each element once: the body yields an input that all loops run over.
 bool isMovement(mlir::linalg::LinalgOp op);
 
 /// Operations of one group, in program order; the last is the root.

@@ -57,20 +57,18 @@ void npuc::tile::addUnitLoop(Group &group) {
     OpBuilder builder(op);
     SmallVector<Value> inputs, inits;
     SmallVector<AffineMap> maps;
-    auto addMap = [&](OpOperand &operand, bool unit) {
+    auto addMap = [&](OpOperand &operand) {
       AffineMap map = op.getMatchingIndexingMap(&operand).shiftDims(1);
-      maps.push_back(unit ? map.insertResult(getAffineDimExpr(0, context), 0) : map);
+      maps.push_back(map.insertResult(getAffineDimExpr(0, context), 0));
     };
-    // What loads by index is cut along the loops of its indices.
-    bool indexed = !op.getBlock()->getOps<tensor::ExtractOp>().empty();
     for (OpOperand *input : op.getDpsInputOperands()) {
       Value inside = made.lookup(input->get());
-      inputs.push_back(inside ? inside : indexed ? withUnit(builder, input->get()) : input->get());
-      addMap(*input, inside || indexed);
+      inputs.push_back(inside ? inside : withUnit(builder, input->get()));
+      addMap(*input);
     }
     for (OpOperand &init : op.getDpsInitsMutable()) {
       inits.push_back(initWithUnit(builder, init.get()));
-      addMap(init, true);
+      addMap(init);
     }
     SmallVector<utils::IteratorType> loops = {utils::IteratorType::parallel};
     llvm::append_range(loops, op.getIteratorTypesArray());

@@ -18,7 +18,7 @@ MODELS = pathlib.Path(__file__).resolve().parent.parent / "models"
 INTERPRETER = 1e-4
 # What each target stores floats in, and the error it is allowed: a few roundings of 2^-11 (fp16) or 2^-8 (bf16) in a row.
 TARGETS = {"atom": 1e-2, "sapeon-x330": 1e-2, "toy": 1e-2, "rngd": 5e-2}
-COMPILED = ["bert-tiny-cls-eager-ts11", "bert-tiny-cls-ts", "bert-tiny-cls-dynamo23", "gpt2-tiny-dynamo", "gpt2-tiny-ts",
+COMPILED = ["bert-tiny-cls-eager-ts11", "bert-tiny-cls-ts", "bert-tiny-cls-dynamo23", "clip-text-tiny-dynamo", "gpt2-tiny-dynamo", "gpt2-tiny-ts",
             "llama-tiny-dynamo", "llama-tiny-dynamo23", "llama-tiny-ts", "t5-tiny-decoder-with-past-ts",
             "t5-tiny-encoder-ts", "vit-tiny-dynamo", "vit-tiny-ts", "whisper-tiny-encoder-ts"]
 # Models without recorded inputs, and the sizes of seeded ones.

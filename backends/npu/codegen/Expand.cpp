@@ -333,7 +333,8 @@ private:
     SmallVector<Transfer> transfers;
     for (Frame *frame : frames) {
       MemoryView source = region(frame, op.getSource()), target = region(frame, op.getTarget());
-      if (source.elements() == 0)
+      // What was computed in place, under reshapes, is copied to itself.
+      if (source.elements() == 0 || source == target)
         continue;
       touch(source.memory);
       touch(target.memory);

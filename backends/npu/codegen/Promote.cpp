@@ -95,6 +95,15 @@ bool isReadLocally(Value value, int64_t chunk) {
   return true;
 }
 
+/// Something loads elements of `value` by index, of which any may be asked for.
+bool isIndexed(Value value) {
+  return llvm::any_of(value.getUsers(), [](Operation *user) {
+    return isa<tensor::ExtractOp>(user) ||
+           (isa<tensor::ExpandShapeOp, tensor::CollapseShapeOp, tensor::ExtractSliceOp>(user) &&
+            isIndexed(user->getResult(0)));
+  });
+}
+
 /// The last top-level operation that uses `value`, through views.
 Operation *lastUse(Value value, Block *block) {
   Operation *last = value.getDefiningOp();
@@ -156,7 +165,8 @@ void codegen::placeTensors(func::FuncOp function, const target::TargetDescriptio
       for (const Placed &p : live)
         scratchpad += p.scratchpad, shared += p.shared;
       // The parts of an assembled tensor are cut each in its own way.
-      int64_t chunk = empty ? chunkOf(forall, result).value_or(0) : 0;
+      bool cut = empty && !isIndexed(forall.getResult(result));
+      int64_t chunk = cut ? chunkOf(forall, result).value_or(0) : 0;
       MemorySpace space = MemorySpace::Dram;
       int64_t chunkBytes = llvm::divideCeil(chunk * type.getElementTypeBitWidth(), 8);
       // What other cores read is better where all reach it at once.
