@@ -217,6 +217,9 @@ Value slice(nn::SliceOp op, LinalgBuilder &b) {
         backward.push_back(d);
     }
   Value x = b.slice(op.getInput(), starts, op.getSizes(), steps);
+  // Rows are numbered in what is contiguous.
+  if (!backward.empty() && x != op.getInput())
+    x = b.map({b.identity(x)}, typeOf(x), [](OpBuilder &, Location, Scalars s) { return s[0]; });
   for (unsigned d : backward)
     x = reversed(b, x, d);
   return x;

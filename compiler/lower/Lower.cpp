@@ -151,9 +151,13 @@ public:
       if (function.getResultAttr(operand.getOperandNumber(), narrowedAttr))
         function.setArgAttr(cast<BlockArgument>(argument).getArgNumber(), narrowedAttr,
                             builder.getUnitAttr());
-      operand.set(destinations.computeInto(operand, argument));
+      operand.set(type.getNumElements() == 0 ? argument : destinations.computeInto(operand, argument));
     }
     destinations.placeParts();
+    // What makes a result without elements has no step to run.
+    for (Operation &op : llvm::make_early_inc_range(llvm::reverse(function.front())))
+      if (isOpTriviallyDead(&op))
+        op.erase();
   }
 
 private:

@@ -51,14 +51,14 @@ Value knownPower(const Formula &f, Value x, std::optional<double> exponent) {
   return {};
 }
 
-/// |x|^y = e^(y ln |x|), with the sign of x for odd y and NaN for negative x and y that is no whole number.
+/// |x|^y = e^(y ln |x|), with the sign of x for odd y and NaN, as ln x is, for negative x and y that is no
+/// whole number.
 Value power(const Formula &f, Value x, Value y) {
   Value zero = f.number(0), one = f.number(1);
   Value magnitude = f.exp(f.mul(y, f.call<math::LogOp>(f.call<math::AbsFOp>(x))));
   Value isWhole = f.equal(y, f.call<math::FloorOp>(y)), half = f.mul(y, f.number(0.5));
   Value isOdd = f.complement(f.equal(half, f.call<math::FloorOp>(half)));
-  Value below = f.select(isWhole, f.select(isOdd, f.negate(magnitude), magnitude),
-                         f.number(std::numeric_limits<double>::quiet_NaN()));
+  Value below = f.select(isWhole, f.select(isOdd, f.negate(magnitude), magnitude), f.call<math::LogOp>(x));
   Value result = f.select(f.less(x, zero), below, magnitude);
   // 0 · ln 0 and y · ln 1 of infinite y are no numbers, but the powers are 1.
   return f.select(f.any(f.equal(y, zero), f.equal(x, one)), one, result);
