@@ -233,7 +233,7 @@ std::vector<GroupModel::Load> GroupModel::loads(const Cut &cut) const {
   return loads;
 }
 
-double GroupModel::cycles(const Cut &cut, const ProducedTensors &produced) const {
+double GroupModel::cycles(const Cut &cut, const ProducedTensors &produced, double dramShare) const {
   SmallVector<int64_t> core = perCore(cut.cores), block = blockExtents(cut);
   int64_t blocks = 1;
   for (auto [extent, part] : llvm::zip_equal(core, block))
@@ -285,9 +285,14 @@ double GroupModel::cycles(const Cut &cut, const ProducedTensors &produced) const
   if (!result.chunk)
     dma += result.writeOut;
   double busiest = std::max({blocks * matrix, blocks * vector, dma / prices.queues, dram});
-  // DRAM's time counts a little even in the shadow of other work: other groups' constants wait for it.
-  constexpr double dramShare = 0.05;
   return busiest + dramShare * dram + matrix + vector - std::max(matrix, vector) + first;
+}
+
+bool GroupModel::leavesChip(const Cut &cut) const {
+  Value into = viewed(LinalgOp(group.root()).getDpsInits()[0]);
+  if (auto fill = into.getDefiningOp<linalg::FillOp>())
+    into = viewed(fill.output());
+  return !prices.hasShared && !isa<BlockArgument>(into) && !leaves(cut).chunk;
 }
 
 Produced GroupModel::leaves(const Cut &cut) const {

@@ -42,8 +42,13 @@ public:
   bool fits(const Cut &cut) const { return workingSet(cut) <= prices.scratchpadBytes / 2; }
 
   /// Cycles of the whole group: blocks overlap, so its time is that of the busiest resource, and what a block
-  /// needs of the others once. `produced` says where what it reads is.
-  double cycles(const Cut &cut, const ProducedTensors &produced) const;
+  /// needs of the others once. `produced` says where what it reads is. DRAM's time counts by `dramShare` even
+  /// in the shadow of other work, as other groups' constants wait for it.
+  double cycles(const Cut &cut, const ProducedTensors &produced, double dramShare) const;
+
+  /// The result goes to DRAM, though the function does not return it: no memory is shared, and cores do not
+  /// compute runs of it that they could keep.
+  bool leavesChip(const Cut &cut) const;
 
   /// How the root's result is left by a cut.
   Produced leaves(const Cut &cut) const;

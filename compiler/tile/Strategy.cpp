@@ -17,10 +17,15 @@ namespace {
 struct Plan {
   Cut cut;
   double cycles = std::numeric_limits<double>::infinity();
-  bool fits = false;
+  bool fits = false, leavesChip = true;
 
-  /// A plan that fits is better than one that does not, whatever they take.
-  bool betterThan(const Plan &other) const { return fits != other.fits ? fits : cycles < other.cycles; }
+  /// A plan that fits is better than one that does not, and one that keeps its result on chip than one that
+  /// does not, whatever they take.
+  bool betterThan(const Plan &other) const {
+    if (fits != other.fits)
+      return fits;
+    return leavesChip != other.leavesChip ? !leavesChip : cycles < other.cycles;
+  }
 };
 
 /// Half of a block or a little less, so that blocks are equal if that is possible; for more than one step of
@@ -35,8 +40,8 @@ int64_t halved(int64_t block, int64_t lanes) {
 
 class Planner {
 public:
-  Planner(const Group &group, const Prices &prices, const ProducedTensors &produced)
-      : group(group), prices(prices), produced(produced), model(group, prices) {}
+  Planner(const Group &group, const Prices &prices, const ProducedTensors &produced, double dramShare)
+      : group(group), prices(prices), produced(produced), dramShare(dramShare), model(group, prices) {}
 
   /// The grid of cores and the blocks of least cycles: every grid over the loops that can be cut, and for
   /// each the blocks that a descent from the whole part of a core finds.
@@ -78,7 +83,8 @@ private:
     Plan plan;
     plan.cut = {cores, blocks};
     plan.fits = model.fits(plan.cut);
-    plan.cycles = model.cycles(plan.cut, produced);
+    plan.leavesChip = model.leavesChip(plan.cut);
+    plan.cycles = model.cycles(plan.cut, produced, dramShare);
     return plan;
   }
 
@@ -112,6 +118,7 @@ private:
   const Group &group;
   const Prices &prices;
   const ProducedTensors &produced;
+  double dramShare;
   GroupModel model;
   SmallVector<int> loops;
   SmallVector<int64_t> cores;
@@ -178,9 +185,26 @@ Shape shapeOf(const Group &group, const ProducedTensors &produced) {
   return shape;
 }
 
+/// How busy DRAM is at least while the engines do all that they have to, evenly on all cores: 0 to 1. The
+/// busier, the more a byte that need not move costs.
+double shareOf(ArrayRef<Group> groups, const Prices &prices) {
+  double matrix = 0, vector = 0, dram = 0;
+  llvm::SmallPtrSet<Value, 32> read;
+  for (const Group &group : groups)
+    for (LinalgOp op : group.operations) {
+      (isContraction(op) ? matrix : vector) += prices.compute(op, op.getStaticLoopRanges()) / prices.cores;
+      for (Value input : op.getDpsInputs())
+        if (Value whole = viewed(input); isa<BlockArgument>(whole) && read.insert(whole).second)
+          dram += prices.dram(cast<ShapedType>(whole.getType()).getNumElements() *
+                              getElementTypeOrSelf(whole).getIntOrFloatBitWidth() / 8);
+    }
+  return dram / std::max({dram, matrix, vector, 1.0});
+}
+
 class Strategy {
 public:
-  explicit Strategy(const Prices &prices) : prices(prices) {}
+  Strategy(ArrayRef<Group> groups, const Prices &prices)
+      : prices(prices), dramShare(shareOf(groups, prices)) {}
 
   void plan(const Group &group) {
     Plan whole = best(group, produced);
@@ -192,6 +216,7 @@ public:
       Plan both;
       both.cycles = first.cycles + second.cycles;
       both.fits = first.fits && second.fits;
+      both.leavesChip = first.leavesChip || second.leavesChip;
       if (both.betterThan(whole)) {
         write(parts->first, first);
         write(parts->second, second);
@@ -206,12 +231,12 @@ private:
   Plan best(const Group &group, const ProducedTensors &produced) {
     auto [known, isNew] = plans.try_emplace(shapeOf(group, produced));
     if (isNew)
-      known->second = Planner(group, prices, produced).run();
+      known->second = Planner(group, prices, produced, dramShare).run();
     return known->second;
   }
 
   void write(const Group &group, const Plan &plan) {
-    Planner planner(group, prices, produced);
+    Planner planner(group, prices, produced, dramShare);
     Builder builder(group.root().getContext());
     for (LinalgOp op : group.operations) {
       op->setAttr(groupAttr, builder.getI64IntegerAttr(number));
@@ -229,6 +254,7 @@ private:
   }
 
   const Prices &prices;
+  double dramShare;
   ProducedTensors produced;
   std::map<Shape, Plan> plans;
   int64_t number = 0;
@@ -237,7 +263,7 @@ private:
 } // namespace
 
 void npuc::tile::planTiles(ArrayRef<Group> groups, const Prices &prices) {
-  Strategy strategy(prices);
+  Strategy strategy(groups, prices);
   for (const Group &group : groups)
     strategy.plan(group);
 }
