@@ -300,13 +300,27 @@ Value rmsNorm(nn::RmsNormOp o, LinalgBuilder &b) {
               typeOf(o.getResult()));
 }
 
+constexpr StringRef multiplies = "it multiplies floats, or integers of 8 bits that are signed";
+
+template <typename OpTy>
+bool isMultiplied(OpTy op) {
+  return llvm::all_of(op->getOperands().take_front(2), [](Value operand) {
+    Type element = typeOf(operand).getElementType();
+    return isa<FloatType>(element) || element.isSignlessInteger(8);
+  });
+}
+
 } // namespace
 
 std::vector<Handler> npuc::lower::computeHandlers() {
   return {
-      handler<nn::LinearOp>(linear),         handler<nn::MatmulOp>(matmul),
-      handler<nn::AttentionOp>(attention),   handler<nn::SoftmaxOp>(softmax),
-      handler<nn::LayerNormOp>(layerNorm),   handler<nn::RmsNormOp>(rmsNorm),
-      handler<nn::LogSoftmaxOp>(logSoftmax), handler<nn::GroupNormOp>(groupNorm),
+      handler<nn::LinearOp>(linear).where<nn::LinearOp>(multiplies, isMultiplied),
+      handler<nn::MatmulOp>(matmul).where<nn::MatmulOp>(multiplies, isMultiplied),
+      handler<nn::AttentionOp>(attention),
+      handler<nn::SoftmaxOp>(softmax),
+      handler<nn::LayerNormOp>(layerNorm),
+      handler<nn::RmsNormOp>(rmsNorm),
+      handler<nn::LogSoftmaxOp>(logSoftmax),
+      handler<nn::GroupNormOp>(groupNorm),
   };
 }

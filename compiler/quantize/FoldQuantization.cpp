@@ -259,6 +259,35 @@ struct SinkDequantize : RewritePattern {
   }
 };
 
+/// slice(dequantize(sums)) is dequantize(slice(sums)) with the scales of the part: what was projected
+/// together may be quantized apart.
+struct SinkBelowSlice : Pattern<nn::SliceOp> {
+  using Pattern::Pattern;
+  LogicalResult matchAndRewrite(nn::SliceOp slice, PatternRewriter &rewriter) const override {
+    auto dequantize = slice.getInput().getDefiningOp<nn::DequantizeOp>();
+    if (!dequantize || !typeOf(dequantize.getInput()).getElementType().isInteger(32) ||
+        dequantize.getZeroPoint())
+      return rewriter.notifyMatchFailure(slice, "not of sums of integers");
+    std::optional<std::vector<double>> scales = numbersOf(dequantize.getScale());
+    if (!scales)
+      return rewriter.notifyMatchFailure(slice, "scales are not known");
+    uint64_t axis = dequantize.getAxis();
+    std::vector<float> kept = {static_cast<float>(scales->front())};
+    if (scales->size() > 1) {
+      kept.clear();
+      for (int64_t i = 0; i < slice.getSizes()[axis]; ++i)
+        kept.push_back(static_cast<float>(
+            (*scales)[static_cast<size_t>(slice.getStarts()[axis] + i * slice.getSteps()[axis])]));
+    }
+    Value part = nn::SliceOp::create(rewriter, slice.getLoc(), dequantize.getInput(), slice.getStarts(),
+                                     slice.getSizes(), slice.getSteps());
+    rewriter.replaceOp(slice,
+                       dequantizeSums(rewriter, slice.getLoc(), part, slice.getType(),
+                                      constants(rewriter, slice).scale(kept), static_cast<int64_t>(axis)));
+    return success();
+  }
+};
+
 /// quantize(move(x)) is move(quantize(x)) where all elements have one scale and x comes from sums of
 /// integers.
 struct HoistQuantize : OpRewritePattern<nn::QuantizeOp> {
@@ -452,7 +481,7 @@ LogicalResult foldQuantization(func::FuncOp function, Requantization requantizat
   MLIRContext *context = function.getContext();
   RewritePatternSet patterns(context);
   patterns.add<FoldLinear, FoldConv, FoldMatmul>(context, constants);
-  patterns.add<FoldAttention>(context, constants);
+  patterns.add<FoldAttention, SinkBelowSlice>(context, constants);
   patterns.add<SinkDequantize, HoistQuantize, CancelQuantize>(context);
   patterns.add<FormRequantize>(context, constants, requantization);
   GreedyRewriteConfig config;

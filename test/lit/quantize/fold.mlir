@@ -53,6 +53,30 @@ func.func @heads(%q: tensor<4x2xi8>, %k: tensor<2x3x4xi8>) -> tensor<2x4x4xf32> 
   return %z : tensor<2x4x4xf32>
 }
 
+// Projections computed together are requantized apart, each by its part of the scales: 0.25 / 0.5 and 0.5 / 0.5 for the first,
+// 1 / 4 and 2 / 4 for the second.
+// CHECK-LABEL: @slices
+// CHECK: %[[SUMS:.*]] = nn.linear {{.*}} -> tensor<4x4xi32>
+// CHECK: %[[A:.*]] = nn.slice %[[SUMS]] {{.*}} -> tensor<4x2xi32>
+// CHECK: %[[B:.*]] = nn.slice %[[SUMS]] {{.*}} -> tensor<4x2xi32>
+// FLOAT: nn.requantize float %[[A]] {axis = 1 : i64, scales = array<f32: 5.000000e-01, 1.000000e+00>}
+// FLOAT: nn.requantize float %[[B]] {axis = 1 : i64, scales = array<f32: 2.500000e-01, 5.000000e-01>}
+func.func @slices(%q: tensor<4x2xi8>) -> (tensor<4x2xi8>, tensor<4x2xi8>) {
+  %v = nn.constant dense<1> : tensor<2x4xi8>
+  %one = nn.constant dense<1.0> : tensor<f32>
+  %s = nn.constant dense<[0.25, 0.5, 1.0, 2.0]> : tensor<4xf32>
+  %half = nn.constant dense<0.5> : tensor<f32>
+  %four = nn.constant dense<4.0> : tensor<f32>
+  %x = nn.dequantize %q, %one : (tensor<4x2xi8>, tensor<f32>) -> tensor<4x2xf32>
+  %w = nn.dequantize %v, %s {axis = 1 : i64} : (tensor<2x4xi8>, tensor<4xf32>) -> tensor<2x4xf32>
+  %y = nn.linear %x, %w : (tensor<4x2xf32>, tensor<2x4xf32>) -> tensor<4x4xf32>
+  %a = nn.slice %y {starts = array<i64: 0, 0>, sizes = array<i64: 4, 2>, steps = array<i64: 1, 1>} : (tensor<4x4xf32>) -> tensor<4x2xf32>
+  %b = nn.slice %y {starts = array<i64: 0, 2>, sizes = array<i64: 4, 2>, steps = array<i64: 1, 1>} : (tensor<4x4xf32>) -> tensor<4x2xf32>
+  %qa = nn.quantize %a, %half : (tensor<4x2xf32>, tensor<f32>) -> tensor<4x2xi8>
+  %qb = nn.quantize %b, %four : (tensor<4x2xf32>, tensor<f32>) -> tensor<4x2xi8>
+  return %qa, %qb : tensor<4x2xi8>, tensor<4x2xi8>
+}
+
 // The scales of query and key go into the scores' scale, 0.5 · 0.5 · 0.25; the value's stays beside.
 // CHECK-LABEL: @attention
 // CHECK: nn.attention %arg0, %arg0, %arg0 {scale = 6.250000e-02 : f32, value_scale = 5.000000e-01 : f32}
