@@ -1,6 +1,7 @@
 // Integer operations of nn are the same, to the last bit, in the interpreter and in the program that a
 // simulator runs.
 #include "backends/npu/codegen/Expand.h"
+#include "backends/npu/codegen/NpuPrices.h"
 #include "backends/npu/codegen/Passes.h"
 #include "backends/npu/isa/Verify.h"
 #include "backends/npu/schedule/TimingCost.h"
@@ -50,7 +51,7 @@ public:
     REQUIRE(target);
     lower::setFloatType(main(), mlir::Float16Type::get(&context));
     REQUIRE(succeeded(lower::lowerToLinalg(main())));
-    tile::planTiles(tile::formGroups(main()), *target);
+    tile::planTiles(tile::formGroups(main()), *codegen::npuPrices(*target));
     REQUIRE(succeeded(tile::applyTiles(main())));
     codegen::placeTensors(main(), *target);
     REQUIRE(succeeded(codegen::promoteOperands(main(), *target)));
