@@ -219,7 +219,8 @@ std::vector<GroupModel::Load> GroupModel::loads(const Cut &cut) const {
       bool cutInParts = parts > 1 && input == op.getDpsInputOperand(1);
       int64_t whole = elements(op, *input, extents);
       load.bytes = bytesOf(input->get(), llvm::divideCeil(whole, cutInParts ? parts : 1));
-      load.times *= cutInParts ? parts : 1;
+      if (cutInParts)
+        load.times = trips * parts; // Each block goes through all the parts.
       load.run = runOf(op, *input, cut.cores);
       load.share = double(elements(op, *input, extentsOf(op, core))) /
                    std::max<int64_t>(1, cast<ShapedType>(input->get().getType()).getNumElements());

@@ -77,6 +77,8 @@ private:
     // Two blocks' sums, one being worked on while the other is read.
     work.sumsInScratchpad = !machine.target.matrix().chained_to_vector() ||
                             2 * work.batch * work.m * work.n > accumulatorElements;
+    if (machine.matrixStepCycles[static_cast<size_t>(machine.contractionType(work.a, work.b))] <= 0)
+      return 0; // The engine lacks the type, which the program's verifier says.
     auto [known, isNew] =
         contractions.try_emplace({work.batch, work.m, work.n, work.k, int64_t(work.a), int64_t(work.b)}, 0);
     if (isNew)
