@@ -39,8 +39,8 @@ private:
   size_t errors_ = 0;
 };
 
-/// The candidate nearest to `name` by edit distance, for "did you mean"; empty if none is near (within a third of its
-/// length, at least 2).
+/// The candidate nearest to `name` by edit distance, for "did you mean"; empty if none is near (within a
+/// third of its length, at least 2).
 std::string nearest(const std::string &name, const std::vector<std::string> &candidates);
 
 } // namespace npuc

@@ -38,10 +38,13 @@ bool isFloat(ElementType type);
 bool isSigned(ElementType type); ///< Integers: two's complement; floats: true.
 
 /// Bytes that `count` densely packed elements take.
-inline size_t byteSize(ElementType type, size_t count) { return (count * bitWidth(type) + 7) / 8; }
+inline size_t byteSize(ElementType type, size_t count) {
+  return (count * bitWidth(type) + 7) / 8;
+}
 
-/// Conversions of one element; `to` rounds to nearest even, overflow becomes infinity (F8E4M3: the largest finite value is
-/// kept for values that round to it, NaN beyond, as ONNX's Cast with saturate=0; see `saturate`).
+/// Conversions of one element; `to` rounds to nearest even, overflow becomes infinity (F8E4M3: the largest
+/// finite value is kept for values that round to it, NaN beyond, as ONNX's Cast with saturate=0; see
+/// `saturate`).
 float fromF16(uint16_t bits);
 uint16_t toF16(float value);
 float fromBF16(uint16_t bits);

@@ -15,7 +15,8 @@ int64_t cycles(double value) {
 // Peak bandwidth but for refreshes.
 double dramBytesPerCycle(const timing::Machine &machine) {
   const target::Dram &dram = machine.target.dram();
-  return target::dramBytesPerCycle(machine.target) * (dram.t_refi() > 0 ? 1 - double(dram.t_rfc()) / dram.t_refi() : 1);
+  return target::dramBytesPerCycle(machine.target) *
+         (dram.t_refi() > 0 ? 1 - double(dram.t_rfc()) / dram.t_refi() : 1);
 }
 
 } // namespace

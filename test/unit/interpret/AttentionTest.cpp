@@ -126,8 +126,9 @@ TEST_CASE("causal attention at every offset, with rows that see nothing") {
 }
 
 TEST_CASE("attention of integers rounds probabilities to steps of 1/127 of the greatest") {
-  // Scores (2·3 - 1)·ln2/10 = ½ ln 2 and (2·13 - 1)·ln2/10 = 2.5 ln 2: e^(s - m) is ¼ and 1, which are 31.75 → 32 and 127
-  // steps. The values' sums are 32·10 + 127·(-20) and 32·1 + 127·2, over 159, times the value's scale.
+  // Scores (2·3 - 1)·ln2/10 = ½ ln 2 and (2·13 - 1)·ln2/10 = 2.5 ln 2: e^(s - m) is ¼ and 1, which are 31.75
+  // → 32 and 127 steps. The values' sums are 32·10 + 127·(-20) and 32·1 + 127·2, over 159, times the value's
+  // scale.
   auto tensor = [](Shape shape, const std::vector<float> &x) {
     return HostTensor::of<float>(ElementType::F32, std::move(shape), x);
   };
