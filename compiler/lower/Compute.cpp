@@ -13,17 +13,6 @@ using namespace npuc::lower;
 
 namespace {
 
-ArrayRef<int64_t> shapeOf(Value value) {
-  return cast<RankedTensorType>(value.getType()).getShape();
-}
-RankedTensorType typeOf(Value value) {
-  return cast<RankedTensorType>(value.getType());
-}
-
-SmallVector<unsigned> upTo(unsigned n) {
-  return llvm::to_vector(llvm::seq<unsigned>(0, n));
-}
-
 Value same(OpBuilder &, Location, Scalars s) {
   return s[0];
 }

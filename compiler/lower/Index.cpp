@@ -22,17 +22,6 @@ namespace {
 
 using Kind = LinalgBuilder::Kind;
 
-RankedTensorType typeOf(Value value) {
-  return cast<RankedTensorType>(value.getType());
-}
-ArrayRef<int64_t> shapeOf(Value value) {
-  return typeOf(value).getShape();
-}
-
-SmallVector<unsigned> upTo(unsigned n) {
-  return llvm::to_vector(llvm::seq<unsigned>(0, n));
-}
-
 int64_t product(ArrayRef<int64_t> sizes) {
   int64_t n = 1;
   for (int64_t size : sizes)

@@ -15,9 +15,6 @@ using namespace npuc::lower;
 
 namespace {
 
-ArrayRef<int64_t> shapeOf(Value value) {
-  return cast<RankedTensorType>(value.getType()).getShape();
-}
 Type elementOf(Value value) {
   return cast<RankedTensorType>(value.getType()).getElementType();
 }

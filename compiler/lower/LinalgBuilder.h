@@ -6,6 +6,17 @@
 
 namespace npuc::lower {
 
+inline mlir::RankedTensorType typeOf(mlir::Value value) {
+  return mlir::cast<mlir::RankedTensorType>(value.getType());
+}
+inline llvm::ArrayRef<int64_t> shapeOf(mlir::Value value) {
+  return typeOf(value).getShape();
+}
+/// The loops 0 … n − 1.
+inline llvm::SmallVector<unsigned> upTo(unsigned n) {
+  return llvm::to_vector(llvm::seq<unsigned>(0, n));
+}
+
 using Scalars = llvm::ArrayRef<mlir::Value>;
 /// Computes with scalars; floats come and go as f32.
 using ScalarBody = llvm::function_ref<mlir::Value(mlir::OpBuilder &, mlir::Location, Scalars)>;

@@ -11,10 +11,6 @@ using namespace npuc::lower;
 
 namespace {
 
-RankedTensorType typeOf(Value value) {
-  return cast<RankedTensorType>(value.getType());
-}
-
 Value reshape(nn::ReshapeOp op, LinalgBuilder &b) {
   return b.reshape(op.getInput(), typeOf(op.getResult()).getShape());
 }

@@ -12,13 +12,6 @@ namespace {
 
 using Kind = LinalgBuilder::Kind;
 
-RankedTensorType typeOf(Value value) {
-  return cast<RankedTensorType>(value.getType());
-}
-ArrayRef<int64_t> shapeOf(Value value) {
-  return typeOf(value).getShape();
-}
-
 Value same(OpBuilder &, Location, Scalars s) {
   return s[0];
 }

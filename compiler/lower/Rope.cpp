@@ -9,10 +9,6 @@ using namespace npuc::lower;
 
 namespace {
 
-RankedTensorType typeOf(Value value) {
-  return cast<RankedTensorType>(value.getType());
-}
-
 /// The matrices that turn pairs, negated: result[b, h, s, i, j, p] = −cos where i = j, sin where i < j, −sin
 /// where i > j. Every layer turns by the same ones, so they are made once.
 Value rotations(Value cos, Value sin, LinalgBuilder &b) {

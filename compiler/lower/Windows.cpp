@@ -11,13 +11,6 @@ using namespace npuc::lower;
 
 namespace {
 
-RankedTensorType typeOf(Value value) {
-  return cast<RankedTensorType>(value.getType());
-}
-ArrayRef<int64_t> shapeOf(Value value) {
-  return typeOf(value).getShape();
-}
-
 /// A view has at most 8 dimensions. The input's are the image, the group and the channel, and of each spatial
 /// dimension the position and the window's.
 bool fitsView(nn::ConvOp op) {

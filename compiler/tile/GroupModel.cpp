@@ -153,7 +153,6 @@ int64_t GroupModel::runOf(LinalgOp op, OpOperand &operand, ArrayRef<int64_t> cor
   for (auto [loop, tile] : llvm::enumerate(cores))
     if (tile)
       cutLoops.push_back(loop);
-  SmallVector<int64_t> extents = op.getStaticLoopRanges();
   ArrayRef<int> rootLoops = along.find(op)->second;
   ArrayRef<AffineExpr> results = op.getMatchingIndexingMap(&operand).getResults();
   size_t next = 0;
@@ -261,9 +260,12 @@ double GroupModel::cycles(const Cut &cut, const ProducedTensors &produced, doubl
   for (const Load &load : loads(cut)) {
     auto from = produced.find(load.value);
     double issued = prices.multicast ? 1.0 / load.sharers : 1.0;
+    auto countDram = [&] {
+      dram += prices.dram(load.bytes * load.times * load.distinct * (prices.multicast ? 1 : load.sharers));
+    };
     if (from == produced.end()) {
       dma += load.times * issued * prices.transfer(Place::Dram, load.bytes);
-      dram += prices.dram(load.bytes * load.times * load.distinct * (prices.multicast ? 1 : load.sharers));
+      countDram();
       continue;
     }
     if (from->second.chunk && from->second.chunk == load.run)
@@ -276,7 +278,7 @@ double GroupModel::cycles(const Cut &cut, const ProducedTensors &produced, doubl
       one = issued * pieces * prices.transfer(Place::OtherCore, int64_t(load.bytes / pieces));
     } else {
       one = issued * prices.transfer(Place::Dram, load.bytes);
-      dram += prices.dram(load.bytes * load.times * load.distinct * (prices.multicast ? 1 : load.sharers));
+      countDram();
     }
     dma += load.times * one;
     // Write-out, and the first block's way in, are in nobody's shadow.

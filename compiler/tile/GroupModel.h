@@ -35,6 +35,9 @@ public:
   /// Extents of the root's loops in one core's part.
   llvm::SmallVector<int64_t> perCore(llvm::ArrayRef<int64_t> cores) const;
 
+  /// Extents of the root's loops in one block.
+  llvm::SmallVector<int64_t> blockExtents(const Cut &cut) const;
+
   /// Bytes that one core's block takes. Everything counts twice if there are several blocks, so that the next
   /// one can be worked on meanwhile; what comes from outside always does.
   int64_t workingSet(const Cut &cut) const;
@@ -65,7 +68,6 @@ private:
   struct Load;
   bool isOutside(mlir::Value value) const;
   std::vector<Load> loads(const Cut &cut) const;
-  llvm::SmallVector<int64_t> blockExtents(const Cut &cut) const;
   int64_t elements(mlir::linalg::LinalgOp op, mlir::OpOperand &operand,
                    llvm::ArrayRef<int64_t> extents) const;
   int64_t runOf(mlir::linalg::LinalgOp op, mlir::OpOperand &operand, llvm::ArrayRef<int64_t> cores) const;

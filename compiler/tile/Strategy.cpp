@@ -1,6 +1,5 @@
 #include "compiler/tile/GroupModel.h"
 
-#include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/Builders.h"
 
 #include <bit>
@@ -51,14 +50,6 @@ public:
       loops.push_back(loop);
     searchCores(0, prices.cores);
     return best;
-  }
-
-  Produced leaves(const Plan &plan) const { return model.leaves(plan.cut); }
-  SmallVector<int64_t> contractionBlocks(LinalgOp op, const Plan &plan) const {
-    SmallVector<int64_t> block = model.perCore(plan.cut.cores);
-    for (auto [extent, part] : llvm::zip_equal(block, plan.cut.blocks))
-      extent = part ? part : extent;
-    return model.contractionBlocks(op, block);
   }
 
 private:
@@ -236,20 +227,21 @@ private:
   }
 
   void write(const Group &group, const Plan &plan) {
-    Planner planner(group, prices, produced, dramShare);
+    GroupModel model(group, prices);
+    SmallVector<int64_t> block = model.blockExtents(plan.cut);
     Builder builder(group.root().getContext());
     for (LinalgOp op : group.operations) {
       op->setAttr(groupAttr, builder.getI64IntegerAttr(number));
       if (!isContraction(op))
         continue;
-      SmallVector<int64_t> blocks = planner.contractionBlocks(op, plan);
+      SmallVector<int64_t> blocks = model.contractionBlocks(op, block);
       if (llvm::any_of(blocks, [](int64_t b) { return b != 0; }))
         op->setAttr(contractionBlocksAttr, builder.getDenseI64ArrayAttr(blocks));
     }
     group.root()->setAttr(coresAttr, builder.getDenseI64ArrayAttr(plan.cut.cores));
     group.root()->setAttr(blocksAttr, builder.getDenseI64ArrayAttr(plan.cut.blocks));
     group.root()->setAttr(cyclesAttr, builder.getI64IntegerAttr(int64_t(plan.cycles)));
-    produced[group.root()->getResult(0)] = planner.leaves(plan);
+    produced[group.root()->getResult(0)] = model.leaves(plan.cut);
     ++number;
   }
 
