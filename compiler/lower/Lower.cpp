@@ -228,6 +228,8 @@ void absorbReshapes(func::FuncOp function, const linalg::ControlFusionFn &contro
     return isa_and_nonnull<tensor::ExpandShapeOp, tensor::CollapseShapeOp>(reshape) ||
            isa<tensor::ExpandShapeOp>(operand->getOwner());
   });
+  // Heads split into groups beside a rotation that cut them in halves.
+  tensor::populateBubbleUpExpandShapePatterns(patterns);
   linalg::populateElementwiseOpsFusionPatterns(patterns, control);
   tensor::populateFoldTensorEmptyPatterns(patterns);
   tensor::CollapseShapeOp::getCanonicalizationPatterns(patterns, function.getContext());
@@ -238,24 +240,30 @@ void absorbReshapes(func::FuncOp function, const linalg::ControlFusionFn &contro
   (void)applyPatternsGreedily(function, std::move(patterns), config);
 }
 
-/// Heads become dimensions of the projections, transposes go into indexing maps, and formulas that follow
-/// each other become one.
-void fuse(func::FuncOp function) {
-  absorbReshapes(function, transposesActivations);
-  absorbReshapes(function, shouldFuse);
-  GreedyRewriteConfig config;
-  config.setMaxIterations(GreedyRewriteConfig::kNoLimit);
-
-  // Loops of one step go; they came with batches of 1 and with masks.
-  RewritePatternSet units(function.getContext());
+/// Loops of one step go; they came with batches of 1, with masks, and with reductions that keep their
+/// dimensions.
+void dropUnitDimensions(func::FuncOp function) {
+  RewritePatternSet patterns(function.getContext());
   linalg::ControlDropUnitDims control;
   control.rankReductionStrategy = linalg::ControlDropUnitDims::RankReductionStrategy::ReassociativeReshape;
-  linalg::populateFoldUnitExtentDimsPatterns(units, control);
-  tensor::CollapseShapeOp::getCanonicalizationPatterns(units, function.getContext());
-  tensor::ExpandShapeOp::getCanonicalizationPatterns(units, function.getContext());
-  units.add<FoldReshapedInit<tensor::CollapseShapeOp>, FoldReshapedInit<tensor::ExpandShapeOp>>(
+  linalg::populateFoldUnitExtentDimsPatterns(patterns, control);
+  tensor::CollapseShapeOp::getCanonicalizationPatterns(patterns, function.getContext());
+  tensor::ExpandShapeOp::getCanonicalizationPatterns(patterns, function.getContext());
+  patterns.add<FoldReshapedInit<tensor::CollapseShapeOp>, FoldReshapedInit<tensor::ExpandShapeOp>>(
       function.getContext());
-  (void)applyPatternsGreedily(function, std::move(units), config);
+  GreedyRewriteConfig config;
+  config.setMaxIterations(GreedyRewriteConfig::kNoLimit);
+  (void)applyPatternsGreedily(function, std::move(patterns), config);
+}
+
+/// Heads become dimensions of the projections, transposes go into indexing maps, and formulas that follow
+/// each other become one. Dimensions of 1 go first: where a value goes two ways, reshapes by them would go
+/// into its formula and come out of it again without end, a dimension more each time.
+void fuse(func::FuncOp function) {
+  dropUnitDimensions(function);
+  absorbReshapes(function, transposesActivations);
+  absorbReshapes(function, shouldFuse);
+  dropUnitDimensions(function);
   IRRewriter rewriter(function.getContext());
   DominanceInfo dominance(function);
   eliminateCommonSubExpressions(rewriter, dominance, function);
