@@ -201,18 +201,27 @@ private:
   func::ReturnOp returned;
 };
 
-/// Scales keep their precision: the operations that quantize by `constant` get one of their own if others use
-/// it too. Whether others do.
-bool keepScales(nn::ConstantOp constant, OpBuilder &builder) {
-  auto isScale = [](OpOperand &use) {
-    return isa<nn::QuantizeOp, nn::DequantizeOp>(use.getOwner()) && use.getOperandNumber() == 1;
-  };
-  if (llvm::all_of(constant->getUses(), isScale))
+/// A use that keeps its constant's precision. A scale of integers, and the scale and bias of a norm: these
+/// few numbers meet every row, so that their rounding, unlike that of the weights of a sum, is not averaged
+/// out but adds up from layer to layer.
+bool keepsPrecision(OpOperand &use) {
+  unsigned operand = use.getOperandNumber();
+  if (isa<nn::QuantizeOp, nn::DequantizeOp>(use.getOwner()))
+    return operand == 1;
+  return isa<nn::LayerNormOp, nn::RmsNormOp, nn::GroupNormOp>(use.getOwner()) && operand > 0;
+}
+
+/// Whether any use of `constant` remains that may round it: those that keep its precision, which is f32 at
+/// most, get a copy of their own then.
+bool splitPreciseUses(nn::ConstantOp constant, OpBuilder &builder) {
+  if (constant.getResult().getType().getElementType().isF64())
+    return true;
+  if (llvm::all_of(constant->getUses(), keepsPrecision))
     return false;
-  if (llvm::any_of(constant->getUses(), isScale)) {
+  if (llvm::any_of(constant->getUses(), keepsPrecision)) {
     builder.setInsertionPoint(constant);
-    Value scale = builder.clone(*constant)->getResult(0);
-    constant.getResult().replaceUsesWithIf(scale, isScale);
+    Value precise = builder.clone(*constant)->getResult(0);
+    constant.getResult().replaceUsesWithIf(precise, keepsPrecision);
   }
   return true;
 }
@@ -335,7 +344,7 @@ void npuc::lower::setFloatType(func::FuncOp function, FloatType type) {
     }
     if (auto constant = dyn_cast<nn::ConstantOp>(op)) {
       RankedTensorType to = converted(constant.getResult().getType());
-      if (!to || !keepScales(constant, builder))
+      if (!to || !splitPreciseUses(constant, builder))
         continue;
       if (auto dense = dyn_cast<DenseFPElementsAttr>(constant.getValue())) {
         APFloat greatest = APFloat::getLargest(type.getFloatSemantics());

@@ -143,8 +143,8 @@ def NN_LogSoftmaxOp : NN_SoftmaxLikeOp<"log_softmax", "x - m - ln Σ e^(x - m), 
 def NN_LayerNormOp : NN_InferredOp<"layer_norm"> {
   let summary = "(x - mean) / √(variance + epsilon) · scale + bias over dimensions `axis` and after";
   let description = [{
-    Mean and (biased) variance over all of these dimensions together. `scale` and `bias` broadcast to the input.
-    Source: ONNX LayerNormalization-17.
+    Mean and (biased) variance over all of these dimensions together. `scale` and `bias` broadcast to the input
+    and are of its element type, or f32. Source: ONNX LayerNormalization-17.
   }];
   let arguments = (ins NN_FloatTensor:$input, NN_FloatTensor:$scale, Optional<NN_FloatTensor>:$bias, I64Attr:$axis,
                        F32Attr:$epsilon);
@@ -153,7 +153,7 @@ def NN_LayerNormOp : NN_InferredOp<"layer_norm"> {
 
 def NN_RmsNormOp : NN_InferredOp<"rms_norm"> {
   let summary = "x / √(mean(x²) + epsilon) · scale over dimensions `axis` and after";
-  let description = "`scale` broadcasts to the input. Source: ONNX RMSNormalization-23.";
+  let description = "`scale` broadcasts to the input and is of its element type, or f32. Source: ONNX RMSNormalization-23.";
   let arguments = (ins NN_FloatTensor:$input, NN_FloatTensor:$scale, I64Attr:$axis, F32Attr:$epsilon);
   let results = (outs NN_FloatTensor:$result);
 }
@@ -162,7 +162,7 @@ def NN_GroupNormOp : NN_InferredOp<"group_norm"> {
   let summary = "(x - mean) / √(variance + epsilon) · scale[c] + bias[c], each over a group of channels";
   let description = [{
     input [N, C, …]; mean and variance over each of the `groups` runs of C/groups channels and all that follows; scale and
-    bias are [C]. Source: ONNX GroupNormalization-21, InstanceNormalization-22 (groups = C).
+    bias are [C], of the input's element type, or f32. Source: ONNX GroupNormalization-21, InstanceNormalization-22 (groups = C).
   }];
   let arguments = (ins NN_FloatTensor:$input, NN_FloatTensor:$scale, NN_FloatTensor:$bias, I64Attr:$groups,
                        F32Attr:$epsilon);

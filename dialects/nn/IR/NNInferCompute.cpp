@@ -62,6 +62,11 @@ LogicalResult checkAxis(std::optional<Location> location, int64_t axis, RankedTe
   return success();
 }
 
+/// Parameters of a norm have its input's type, or are more precise.
+bool isParameterOf(RankedTensorType input, RankedTensorType parameter) {
+  return parameter.getElementType() == input.getElementType() || parameter.getElementType().isF32();
+}
+
 LogicalResult checkNorm(std::optional<Location> location, RankedTensorType input, ValueRange parameters,
                         int64_t axis) {
   if (failed(checkAxis(location, axis, input)))
@@ -69,7 +74,7 @@ LogicalResult checkNorm(std::optional<Location> location, RankedTensorType input
   for (Value parameter : parameters) {
     RankedTensorType type = typeOf(parameter);
     auto shape = broadcastShapes(type.getShape(), input.getShape());
-    if (!shape || ArrayRef(*shape) != input.getShape() || type.getElementType() != input.getElementType())
+    if (!shape || ArrayRef(*shape) != input.getShape() || !isParameterOf(input, type))
       return emitOptionalError(location, type, " does not broadcast to ", input);
   }
   return success();
@@ -271,7 +276,7 @@ LogicalResult GroupNormOp::inferReturnTypes(MLIRContext *, std::optional<Locatio
     return emitOptionalError(location, "the channels of ", input, " do not divide into ", groups, " groups");
   RankedTensorType channels = input.clone(input.getShape().slice(1, 1));
   for (Value parameter : {adaptor.getScale(), adaptor.getBias()})
-    if (parameter.getType() != channels)
+    if (typeOf(parameter).getShape() != channels.getShape() || !isParameterOf(input, typeOf(parameter)))
       return emitOptionalError(location, "scale and bias must be ", channels, ", found ",
                                parameter.getType());
   types.push_back(input);
