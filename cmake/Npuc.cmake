@@ -7,6 +7,7 @@ target_include_directories(npuc_options INTERFACE
 target_compile_options(npuc_options INTERFACE -Wall -Wextra -Werror -Wno-unused-parameter -ffp-contract=off)
 if(NPUC_SANITIZE)
   target_compile_options(npuc_options INTERFACE -fsanitize=${NPUC_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  target_compile_definitions(npuc_options INTERFACE _GLIBCXX_ASSERTIONS)
   target_link_options(npuc_options INTERFACE -fsanitize=${NPUC_SANITIZE})
 endif()
 
@@ -46,7 +47,8 @@ function(npuc_simd library)
   foreach(level ${levels})
     add_library(${library}_${level} OBJECT ${arg_SOURCES})
     target_compile_definitions(${library}_${level} PRIVATE NPUC_SIMD=${level})
-    target_compile_options(${library}_${level} PRIVATE ${${level}} -O3 -fno-math-errno -fno-trapping-math)
+    target_compile_options(${library}_${level} PRIVATE ${${level}} -O3 -fno-math-errno -fno-trapping-math
+      $<$<CXX_COMPILER_ID:Clang>:-Wno-unknown-pragmas>) # "GCC ivdep", a hint to GCC's vectorizer
     target_link_libraries(${library}_${level} PRIVATE npuc_options)
     target_sources(${library} PRIVATE $<TARGET_OBJECTS:${library}_${level}>)
   endforeach()

@@ -8,6 +8,8 @@ namespace npuc::timing {
 namespace {
 
 constexpr double never = -1e30;
+/// Bursts of writes that a channel's controller keeps back. Public simulators of controllers hold 32 as well.
+constexpr uint64_t writeQueueBursts = 32;
 
 } // namespace
 
@@ -39,7 +41,7 @@ DramModel::DramModel(const Machine &machine) {
   Channel channel;
   channel.banks.resize(slots_ * groups_);
   channel.activates.fill(never);
-  channel.gaps.fill({0, 0});
+  channel.gaps.fill({0, 0, false, false});
   channel_.assign(channels_, channel);
 }
 
@@ -55,7 +57,7 @@ double DramModel::afterRefresh(double time) const {
 }
 
 // The earliest time from `from` on that is t_rrd from every other activate and leaves no five within t_faw.
-double DramModel::activate(Channel &channel, double from) {
+double DramModel::activate(Channel &channel, double from) const {
   auto &acts = channel.activates;
   const size_t count = acts.size();
   double time = afterRefresh(from);
@@ -85,27 +87,29 @@ double DramModel::activate(Channel &channel, double from) {
   return time;
 }
 
-// Data phases of one direction fill gaps between each other; a change of direction goes to the end.
-double DramModel::reserveBus(Channel &channel, double from, double length, bool write) {
+// Data phases fill gaps between each other, with room for the bus to turn around where the direction changes.
+double DramModel::reserveBus(Channel &channel, double from, double length, bool write) const {
+  auto turn = [&](bool other) { return other != write ? turnaround_ : 0; };
   from = afterRefresh(from);
-  if (channel.writing == write && from < channel.busFrom)
+  if (from < channel.busFrom)
     for (Gap &gap : channel.gaps) {
-      const double start = std::max(gap.from, from);
-      if (start + length > gap.to || afterRefresh(start) != start)
+      const double start = std::max(gap.from + turn(gap.writeBefore), from), end = start + length;
+      if (end + turn(gap.writeAfter) > gap.to || afterRefresh(start) != start)
         continue;
       // Keep the longer remainder.
-      if (start - gap.from > gap.to - start - length)
+      if (start - gap.from > gap.to - end) {
         gap.to = start;
-      else
-        gap.from = start + length;
+        gap.writeAfter = write;
+      } else {
+        gap.from = end;
+        gap.writeBefore = write;
+      }
       return start;
     }
-  const bool turns = channel.writing != write && channel.busFrom > 0;
-  const double start = afterRefresh(std::max(from, channel.busFrom + (turns ? turnaround_ : 0)));
-  if (turns)
-    channel.gaps.fill({0, 0});
-  else if (start > channel.busFrom) {
-    channel.gaps[channel.nextGap] = {channel.busFrom, start};
+  const double before = channel.busFrom;
+  const double start = afterRefresh(std::max(from, before + (before > 0 ? turn(channel.writing) : 0)));
+  if (start > before) {
+    channel.gaps[channel.nextGap] = {before, start, channel.writing, write};
     channel.nextGap = (channel.nextGap + 1) % channel.gaps.size();
   }
   channel.writing = write;
@@ -113,9 +117,9 @@ double DramModel::reserveBus(Channel &channel, double from, double length, bool 
   return start;
 }
 
-// `bursts` bursts of one channel from byte `offset` of it on, all in one row of `groups_` banks.
-void DramModel::accessPiece(Channel &channel, double time, uint64_t offset, uint64_t bursts, double extra,
-                            bool write, double &done) {
+// A piece that is due, on the banks and the bus; when its last burst is through.
+double DramModel::serve(Channel &channel, const Piece &piece) const {
+  const auto [time, offset, bursts, extra, write] = piece;
   const uint64_t burst = offset / burstBytes_;
   const uint64_t span = rowBytes_ * groups_;
   const uint64_t first = (offset / span) % slots_ * groups_;
@@ -127,9 +131,9 @@ void DramModel::accessPiece(Channel &channel, double time, uint64_t offset, uint
     double from = afterRefresh(std::max(time, bank.accessFrom));
     const bool open = bank.row >= 0 && bank.epoch == epoch(from);
     if (open && bank.row == row) {
-      ++statistics_.hits;
+      ++channel.hits;
     } else {
-      ++(open ? statistics_.conflicts : statistics_.misses);
+      ++(open ? channel.conflicts : channel.misses);
       // A refresh has precharged every bank.
       from = open ? std::max(time, bank.prechargeFrom) + rp_ : time;
       const double activated = activate(channel, from);
@@ -151,7 +155,31 @@ void DramModel::accessPiece(Channel &channel, double time, uint64_t offset, uint
         std::max(bank.accessFrom, start - cl_ + std::max(length, double(perBank) * spacingCycles_));
     bank.prechargeFrom = std::max(bank.prechargeFrom, write ? end + wr_ : end - cl_);
   }
-  done = std::max(done, end);
+  return end;
+}
+
+// The writes kept back, each as soon as it can.
+double DramModel::writeAll(Channel &channel) const {
+  double done = 0;
+  for (const Piece &piece : channel.writes)
+    done = std::max(done, serve(channel, piece));
+  channel.writes.clear();
+  channel.writeBursts = 0;
+  return done;
+}
+
+double DramModel::request(Channel &channel, const Piece &piece) const {
+  if (!piece.write) {
+    if (channel.busFrom <= piece.time)
+      writeAll(channel);
+    return serve(channel, piece);
+  }
+  channel.writes.push_back(piece);
+  channel.writeBursts += piece.bursts;
+  if (channel.writeBursts >= writeQueueBursts)
+    return writeAll(channel);
+  Channel alone = channel;
+  return writeAll(alone);
 }
 
 double DramModel::access(double time, uint64_t address, uint64_t bytes, bool write) {
@@ -179,13 +207,25 @@ double DramModel::access(double time, uint64_t address, uint64_t bytes, bool wri
     ragged += at == address && offset % burstBytes_ != 0;
     ragged += at + length == end && (offset + length) % burstBytes_ != 0;
     ragged = std::min<unsigned>(ragged, static_cast<unsigned>(bursts));
-    accessPiece(channel_[index], asked, offset, bursts, ragged * penalty * burstCycles_, write, done);
+    const Piece piece = {asked, offset, bursts, ragged * penalty * burstCycles_, write};
+    done = std::max(done, request(channel_[index], piece));
     (write ? statistics_.writtenBytes : statistics_.readBytes) += bursts * burstBytes_;
     at += length;
   }
   if (refi_ > 0)
     statistics_.refreshes = std::max(statistics_.refreshes, channels_ * static_cast<uint64_t>(done / refi_));
   return done / cyclesPerCycle_;
+}
+
+DramModel::Statistics DramModel::statistics() const {
+  Statistics result = statistics_;
+  for (Channel channel : channel_) {
+    writeAll(channel);
+    result.hits += channel.hits;
+    result.misses += channel.misses;
+    result.conflicts += channel.conflicts;
+  }
+  return result;
 }
 
 } // namespace npuc::timing

@@ -9,6 +9,9 @@
 // t_rrd, t_faw and a refresh allow, then its bursts on the channel's data bus, in the earliest gap that is
 // long enough. So a piece whose bank is ready overtakes one that waits for a precharge, as with a controller
 // that takes the first ready request.
+//
+// Reads go before writes, which a channel keeps back until 32 bursts of them have come or its bus has nothing
+// else to do: the bus turns around once for many of them.
 #pragma once
 
 #include "backends/npu/timing/Machine.h"
@@ -24,8 +27,8 @@ public:
   explicit DramModel(const Machine &machine);
 
   /// Reads or writes [address, address + bytes), asked for at core cycle `time`; the core cycle (not whole)
-  /// at which the last burst has left or entered the bus. Requests must come with times that do not fall by
-  /// more than a few row cycles. Does not include Dram.latency_cycles.
+  /// at which the last burst has left or entered the bus, of a write if no more requests came. Requests must
+  /// come with times that do not fall by more than a few row cycles. Does not include Dram.latency_cycles.
   double access(double time, uint64_t address, uint64_t bytes, bool write);
 
   struct Statistics {
@@ -35,7 +38,8 @@ public:
     uint64_t conflicts = 0;                   ///< Runs whose bank had another row open.
     uint64_t refreshes = 0;                   ///< All channels, until the last access.
   };
-  const Statistics &statistics() const { return statistics_; }
+  /// Of all requests until now.
+  Statistics statistics() const;
 
 private:
   struct Bank {
@@ -44,22 +48,35 @@ private:
     double accessFrom = 0; ///< Next access, DRAM cycles.
     double prechargeFrom = 0;
   };
+  /// A time in which the data bus is idle, and the direction of what comes before and after it.
   struct Gap {
     double from, to;
+    bool writeBefore, writeAfter;
+  };
+  /// `bursts` bursts from byte `offset` of a channel on, all in one row of `groups_` banks.
+  struct Piece {
+    double time;
+    uint64_t offset, bursts;
+    double extra; ///< Bus cycles for ragged ends.
+    bool write;
   };
   struct Channel {
     std::vector<Bank> banks;
     std::array<double, 64> activates; ///< The last ones, ascending; earlier times are not given any more.
-    std::array<Gap, 32> gaps;         ///< Of the data bus, between transfers of one direction.
+    std::array<Gap, 64> gaps;         ///< The last ones.
     unsigned nextGap = 0;
     double busFrom = 0;
     bool writing = false;
+    std::vector<Piece> writes; ///< Kept back.
+    uint64_t writeBursts = 0;  ///< In them.
+    uint64_t hits = 0, misses = 0, conflicts = 0;
   };
 
-  void accessPiece(Channel &channel, double time, uint64_t offset, uint64_t bursts, double extra, bool write,
-                   double &done);
-  double activate(Channel &channel, double from);
-  double reserveBus(Channel &channel, double from, double length, bool write);
+  double request(Channel &channel, const Piece &piece) const;
+  double writeAll(Channel &channel) const;
+  double serve(Channel &channel, const Piece &piece) const;
+  double activate(Channel &channel, double from) const;
+  double reserveBus(Channel &channel, double from, double length, bool write) const;
   double afterRefresh(double time) const;
   int64_t epoch(double time) const;
 

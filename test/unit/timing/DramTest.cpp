@@ -193,6 +193,23 @@ TEST_CASE("turnaround, activate spacing, bank groups", "[dram]") {
   CHECK(two.access(0, 0, 256, false) == 2 + 8 + 32);
 }
 
+TEST_CASE("reads go before writes that are kept back", "[dram]") {
+  // All asked for at once, in one row: activate at 0, the first read's data from 8 to 10. The write would
+  // come t_turnaround 3 later, but the second read does without that: 10 to 12.
+  DramModel dram = handDram();
+  CHECK(dram.access(0, 0, 16, false) == 10);
+  CHECK(dram.access(0, 16, 16, true) == 10 + 3 + 2);
+  CHECK(dram.access(0, 32, 16, false) == 12);
+  // 31 more bursts of writes, and no more are kept back: 32 of 2 cycles after the turn.
+  CHECK(dram.access(0, 64, 31 * 16, true) == 12 + 3 + 64);
+  CHECK(dram.access(0, 48, 16, false) > 12 + 3 + 64);
+  // A bus with nothing else to do takes them at once: long after, it has turned around.
+  DramModel idle = handDram();
+  idle.access(0, 0, 16, false);
+  CHECK(idle.access(50, 16, 16, true) == 50 + 3 + 2);
+  CHECK(idle.access(60, 32, 16, false) == 60 + 3 + 2);
+}
+
 TEST_CASE("refresh", "[dram]") {
   auto refreshed = [](target::Dram &d) {
     d.set_t_refi(1000);
