@@ -77,12 +77,22 @@ public:
     for (Operation &op : function.front())
       for (OpResult result : op.getResults())
         if (isa<RankedTensorType>(result.getType()))
-          ranges[result] = isWide(result) ? rangeOf(&op) : rangeOfType(result.getType());
+          ranges[result] = rangeOf(result);
   }
 
   Range get(Value value) const { return ranges.lookup(value); }
 
 private:
+  /// What the operation can give, or, where that might wrap, all that the type holds.
+  Range rangeOf(OpResult result) const {
+    Type element = getElementTypeOrSelf(result.getType());
+    Range ofType = rangeOfType(element);
+    if (!element.isSignlessInteger() || element.isInteger(1))
+      return ofType;
+    Range found = rangeOf(result.getOwner());
+    return found.low >= ofType.low && found.high <= ofType.high ? found : ofType;
+  }
+
   Range rangeOf(Operation *op) const {
     auto in = [&](unsigned operand) { return get(op->getOperand(operand)); };
     if (auto constant = dyn_cast<ConstantOp>(op))
@@ -223,32 +233,53 @@ public:
   }
 
 private:
-  /// The widest ranges of i64 arguments with which most values fit into 32 bits: what an index can be, or all
-  /// of 32 bits, or what leaves arithmetic some room.
+  /// What i64 arguments may be taken to hold: all of 32 bits, or less, so that arithmetic on them stays
+  /// within.
+  static constexpr int widths[] = {31, 30, 24, 16, 8, 4};
+
+  /// What an index can be, within [-2^bits, 2^bits - 1].
+  static Range rangeOfArgument(Value argument, int bits) {
+    if (!isa<RankedTensorType>(argument.getType()) || !isWide(argument))
+      return rangeOfType(argument.getType());
+    Range limits{-(int64_t(1) << bits), (int64_t(1) << bits) - 1};
+    return meet(limits, rangeAsIndex(argument));
+  }
+
+  size_t countNarrow(ArrayRef<Range> arguments) {
+    Ranges ranges(function, arguments);
+    size_t count = 0;
+    function.walk([&](Operation *op) {
+      for (Value result : op->getResults())
+        count += isWide(result) && ranges.get(result).isNarrow();
+    });
+    return count;
+  }
+
+  /// The widest ranges of arguments with which most values fit into 32 bits: one width for all, and then more
+  /// for each that does not need to be so narrow.
   SmallVector<Range> chooseArguments() {
     SmallVector<Range> best;
     size_t bestCount = 0;
-    for (int bits : {31, 30, 24, 16}) {
-      SmallVector<Range> arguments;
-      for (Value argument : function.getArguments()) {
-        if (!isa<RankedTensorType>(argument.getType()) || !isWide(argument)) {
-          arguments.push_back(rangeOfType(argument.getType()));
-          continue;
-        }
-        Range limits{-(int64_t(1) << bits), (int64_t(1) << bits) - 1};
-        arguments.push_back(meet(limits, rangeAsIndex(argument)));
-      }
-      Ranges ranges(function, arguments);
-      size_t count = 0;
-      function.walk([&](Operation *op) {
-        for (Value result : op->getResults())
-          count += isWide(result) && ranges.get(result).isNarrow();
-      });
+    for (int bits : widths) {
+      auto arguments = llvm::map_to_vector(function.getArguments(),
+                                           [&](Value argument) { return rangeOfArgument(argument, bits); });
+      size_t count = countNarrow(arguments);
       if (best.empty() || count > bestCount) {
         best = arguments;
         bestCount = count;
       }
     }
+    for (auto [i, argument] : llvm::enumerate(function.getArguments()))
+      for (int bits : widths) {
+        SmallVector<Range> wider = best;
+        wider[i] = rangeOfArgument(argument, bits);
+        if (wider[i].high <= best[i].high)
+          break;
+        if (countNarrow(wider) == bestCount) {
+          best = wider;
+          break;
+        }
+      }
     return best;
   }
 

@@ -52,3 +52,49 @@ func.func @positions(%x: tensor<2x9xf32>) -> tensor<2xi64> {
   %0 = nn.arg_reduce max %x {axis = 1 : i64} : (tensor<2x9xf32>) -> tensor<2xi64>
   return %0 : tensor<2xi64>
 }
+
+// Positions counted in i32, as exporters of RoBERTa do, are no wider for having been i64 in between: of 7 bools at most
+// 7 are set.
+// CHECK-LABEL: @counted
+// CHECK-NOT: i64>
+// CHECK: return
+func.func @counted(%ids: tensor<2x7xi64>) -> tensor<2x7x4xf32> {
+  %table = nn.constant #nn.external<"t", 0> : tensor<1000x4xf32>
+  %one = nn.constant dense<1> : tensor<i64>
+  %0 = nn.compare ne %ids, %one : (tensor<2x7xi64>, tensor<i64>) -> tensor<2x7xi1>
+  %1 = nn.cast %0 : (tensor<2x7xi1>) -> tensor<2x7xi32>
+  %2 = nn.cum_sum %1 {axis = 1 : i64} : (tensor<2x7xi32>) -> tensor<2x7xi32>
+  %3 = nn.mul %2, %1 : (tensor<2x7xi32>, tensor<2x7xi32>) -> tensor<2x7xi32>
+  %4 = nn.cast %3 : (tensor<2x7xi32>) -> tensor<2x7xi64>
+  %5 = nn.add %4, %one : (tensor<2x7xi64>, tensor<i64>) -> tensor<2x7xi64>
+  %6 = nn.gather %table, %5 {axis = 0 : i64} : (tensor<1000x4xf32>, tensor<2x7xi64>) -> tensor<2x7x4xf32>
+  return %6 : tensor<2x7x4xf32>
+}
+
+// A sum of i32 may wrap, and then be anything: adding to it in i64 may leave 32 bits.
+// CHECK-LABEL: @wraps
+// CHECK: nn.add %{{.*}} : (tensor<3xi64>, tensor<i64>) -> tensor<3xi64>
+func.func @wraps(%x: tensor<3xi32>) -> tensor<3xi64> {
+  %one = nn.constant dense<1> : tensor<i64>
+  %0 = nn.add %x, %x : (tensor<3xi32>, tensor<3xi32>) -> tensor<3xi32>
+  %1 = nn.cast %0 : (tensor<3xi32>) -> tensor<3xi64>
+  %2 = nn.add %1, %one : (tensor<3xi64>, tensor<i64>) -> tensor<3xi64>
+  return %2 : tensor<3xi64>
+}
+
+// OPT's positions: the running sum of a mask times the mask. Only the mask is held to few values, 7·2^8·2^8 < 2^31.
+// CHECK-LABEL: @masked_positions
+// CHECK-SAME: nn.range = array<i64: -256, 255>
+// CHECK-SAME: nn.range = array<i64: -1000, 999>
+// CHECK-NOT: i64>
+// CHECK: return
+func.func @masked_positions(%mask: tensor<2x7xi64>, %ids: tensor<2x7xi64>) -> (tensor<2x7x4xf32>, tensor<2x7x4xf32>) {
+  %table = nn.constant #nn.external<"t", 0> : tensor<1000x4xf32>
+  %one = nn.constant dense<1> : tensor<i64>
+  %0 = nn.cum_sum %mask {axis = 1 : i64} : (tensor<2x7xi64>) -> tensor<2x7xi64>
+  %1 = nn.mul %0, %mask : (tensor<2x7xi64>, tensor<2x7xi64>) -> tensor<2x7xi64>
+  %2 = nn.add %1, %one : (tensor<2x7xi64>, tensor<i64>) -> tensor<2x7xi64>
+  %3 = nn.gather %table, %2 {axis = 0 : i64} : (tensor<1000x4xf32>, tensor<2x7xi64>) -> tensor<2x7x4xf32>
+  %4 = nn.gather %table, %ids {axis = 0 : i64} : (tensor<1000x4xf32>, tensor<2x7xi64>) -> tensor<2x7x4xf32>
+  return %3, %4 : tensor<2x7x4xf32>, tensor<2x7x4xf32>
+}
