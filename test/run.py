@@ -45,10 +45,12 @@ def unit(build, scratch):
 
 
 def conformance(build, scratch):
-    folder = os.path.join(build, "tests", "conformance")
-    for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else []:
-        report = os.path.join(scratch, name + ".xml")
-        yield from junit("conformance", [os.path.join(folder, name), "--junit", report], report)
+    """ONNX's operator tests on the interpreter, and compiled for a target with fp16 and one with bf16."""
+    program = os.path.join(build, "tests", "conformance", "npuc_conformance")
+    for device in ("interpreter", "atom", "rngd") if os.path.exists(program) else ():
+        report = os.path.join(scratch, f"conformance-{device}.xml")
+        target = [] if device == "interpreter" else [f"--target={device}"]
+        yield from junit(f"conformance/{device}", [program, "--junit", report] + target, report)
 
 
 def lit(build, scratch):

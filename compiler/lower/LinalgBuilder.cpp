@@ -310,27 +310,28 @@ Value LinalgBuilder::slice(Value value, ArrayRef<int64_t> offsets, ArrayRef<int6
       getAsIndexOpFoldResult(context, strides.empty() ? ArrayRef<int64_t>(ones) : strides));
 }
 
+Value LinalgBuilder::pad(Value value, ArrayRef<int64_t> low, ArrayRef<int64_t> high,
+                         llvm::function_ref<Value(RankedTensorType)> border) {
+  ArrayRef<int64_t> own = shapeOf(value);
+  SmallVector<int64_t> shape(own);
+  for (auto [size, before, after] : llvm::zip_equal(shape, low, high))
+    size += before + after;
+  RankedTensorType type = typeOf(value).clone(shape);
+  SmallVector<Part> parts = {{value, SmallVector<int64_t>(low)}};
+  for (const Box &box : boxesAround(shape, low, own))
+    parts.push_back({border(type.clone(box.sizes)), box.offsets});
+  return parts.size() == 1 ? value : assemble(type, parts);
+}
+
 Value LinalgBuilder::pad(Value value, ArrayRef<int64_t> low, ArrayRef<int64_t> high, double fill) {
-  Type element = elementOf(value);
-  TypedAttr number = isa<FloatType>(element) ? TypedAttr(b.getF32FloatAttr(float(fill)))
-                                             : TypedAttr(b.getIntegerAttr(element, int64_t(fill)));
-  // From dimension to dimension the borders embrace those of the dimensions before.
-  SmallVector<int64_t> offsets(low), extents(shapeOf(value));
-  SmallVector<Part> parts = {{value, offsets}};
-  for (unsigned d = 0; d < extents.size(); ++d) {
-    int64_t own = extents[d];
-    for (bool after : {false, true}) {
-      extents[d] = after ? high[d] : low[d];
-      offsets[d] = after ? low[d] + own : 0;
-      if (extents[d] > 0)
-        parts.push_back({map({}, RankedTensorType::get(extents, element),
-                             [&](OpBuilder &inner, Location, Scalars) {
-                               return arith::ConstantOp::create(inner, loc, number).getResult();
-                             }),
-                         offsets});
-    }
-    extents[d] = low[d] + own + high[d];
-    offsets[d] = 0;
-  }
-  return parts.size() == 1 ? value : assemble(RankedTensorType::get(extents, element), parts);
+  return pad(value, low, high, [&](RankedTensorType type) { return splat(type, fill); });
+}
+
+Value LinalgBuilder::splat(RankedTensorType type, double value) {
+  Type element = type.getElementType();
+  return map({}, type, [&](OpBuilder &inner, Location, Scalars) -> Value {
+    TypedAttr number = isa<FloatType>(element) ? TypedAttr(inner.getF32FloatAttr(float(value)))
+                                               : TypedAttr(inner.getIntegerAttr(element, int64_t(value)));
+    return arith::ConstantOp::create(inner, loc, number);
+  });
 }

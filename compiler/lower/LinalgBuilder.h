@@ -84,9 +84,13 @@ public:
   /// The elements at offsets + i · strides; strides of 1 if there are none.
   mlir::Value slice(mlir::Value value, llvm::ArrayRef<int64_t> offsets, llvm::ArrayRef<int64_t> sizes,
                     llvm::ArrayRef<int64_t> strides = {});
-  /// `value` with low[d] elements before and high[d] after it in dimension d, which hold `fill`: assembled of
-  /// it and of its borders.
+  /// `value` with low[d] elements before and high[d] after it in dimension d: assembled of it and of boxes
+  /// around it, which `border` makes, or which hold `fill`.
+  mlir::Value pad(mlir::Value value, llvm::ArrayRef<int64_t> low, llvm::ArrayRef<int64_t> high,
+                  llvm::function_ref<mlir::Value(mlir::RankedTensorType)> border);
   mlir::Value pad(mlir::Value value, llvm::ArrayRef<int64_t> low, llvm::ArrayRef<int64_t> high, double fill);
+  /// One number everywhere.
+  mlir::Value splat(mlir::RankedTensorType type, double value);
 
   mlir::Value empty(llvm::ArrayRef<int64_t> shape, mlir::Type element);
   mlir::AffineMap dims(unsigned loops, llvm::ArrayRef<unsigned> results);

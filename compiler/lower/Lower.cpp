@@ -226,16 +226,29 @@ bool splitPreciseUses(nn::ConstantOp constant, OpBuilder &builder) {
   return true;
 }
 
+/// A reshape that other formulas than the one beside it can go through. One that adds or takes dimensions of
+/// 1 alone stays at the border: where a value goes two ways, it would go into its formula and come out of it
+/// again without end, a dimension more each time.
+bool isAbsorbed(Operation *reshape) {
+  if (!isa_and_nonnull<tensor::ExpandShapeOp, tensor::CollapseShapeOp>(reshape))
+    return false;
+  auto withoutUnits = [](Type type) {
+    SmallVector<int64_t> shape(cast<RankedTensorType>(type).getShape());
+    llvm::erase(shape, 1);
+    return shape;
+  };
+  return withoutUnits(reshape->getOperand(0).getType()) != withoutUnits(reshape->getResult(0).getType());
+}
+
 /// Reshapes go where they can be absorbed, and producers into consumers as `control` says.
 void absorbReshapes(func::FuncOp function, const linalg::ControlFusionFn &control) {
   RewritePatternSet patterns(function.getContext());
   linalg::populateFoldReshapeOpsByExpansionPatterns(patterns, [](OpOperand *operand) {
-    auto reshape = operand->get().getDefiningOp();
+    Operation *producer = operand->get().getDefiningOp();
     // A gathered row is one dimension.
-    if (auto generic = dyn_cast_or_null<linalg::GenericOp>(reshape); generic && gathersRows(generic))
+    if (auto generic = dyn_cast_or_null<linalg::GenericOp>(producer); generic && gathersRows(generic))
       return false;
-    return isa_and_nonnull<tensor::ExpandShapeOp, tensor::CollapseShapeOp>(reshape) ||
-           isa<tensor::ExpandShapeOp>(operand->getOwner());
+    return isAbsorbed(producer) || isAbsorbed(operand->getOwner());
   });
   // Heads split into groups beside a rotation that cut them in halves.
   tensor::populateBubbleUpExpandShapePatterns(patterns);
@@ -266,8 +279,7 @@ void dropUnitDimensions(func::FuncOp function) {
 }
 
 /// Heads become dimensions of the projections, transposes go into indexing maps, and formulas that follow
-/// each other become one. Dimensions of 1 go first: where a value goes two ways, reshapes by them would go
-/// into its formula and come out of it again without end, a dimension more each time.
+/// each other become one. Dimensions of 1 go first, as reshapes by them are not absorbed.
 void fuse(func::FuncOp function) {
   dropUnitDimensions(function);
   absorbReshapes(function, transposesActivations);

@@ -88,20 +88,12 @@ Value pad(nn::PadOp op, LinalgBuilder &b) {
         x = padByCopies(b, x, op.getMode(), d, low[d], high[d]);
     return x;
   }
-  SmallVector<Part> parts = {{x, low}};
-  for (const Box &box : boxesAround(type.getShape(), low, kept)) {
-    RankedTensorType boxType = type.clone(box.sizes);
-    Value filled;
-    if (op.getValue())
-      filled = b.map({b.broadcast(op.getValue(), box.sizes)}, boxType,
-                     [](OpBuilder &, Location, Scalars s) { return s[0]; });
-    else
-      filled = b.map({}, boxType, [&](OpBuilder &inner, Location loc, Scalars) {
-        return Formula{inner, loc}.number(0, type.getElementType());
-      });
-    parts.push_back({filled, box.offsets});
-  }
-  return parts.size() == 1 ? x : b.assemble(type, parts);
+  return b.pad(x, low, high, [&](RankedTensorType box) {
+    if (!op.getValue())
+      return b.splat(box, 0);
+    return b.map({b.broadcast(op.getValue(), box.getShape())}, box,
+                 [](OpBuilder &, Location, Scalars s) { return s[0]; });
+  });
 }
 
 Value broadcast(nn::BroadcastOp op, LinalgBuilder &b) {

@@ -37,13 +37,6 @@ SmallVector<int64_t> pick(ArrayRef<int64_t> shape, ArrayRef<unsigned> dims) {
 
 //===--- reductions -------------------------------------------------------------------------------------===//
 
-/// A dense tensor of one number.
-Value everywhere(LinalgBuilder &b, RankedTensorType type, double value) {
-  return b.map({}, type, [&](OpBuilder &inner, Location loc, Scalars) {
-    return Formula{inner, loc}.number(value, type.getElementType());
-  });
-}
-
 /// Cuts a reduction to one value of many elements in two, so that the first part has a loop for the cores:
 /// [n] is seen as [parts, n / parts] with the largest number of parts that divides n and is at most
 /// `greatestParts`.
@@ -124,13 +117,12 @@ Value reduce(nn::ReduceOp op, LinalgBuilder &b) {
   if (count == 0) {
     double greatest = isFloat ? infinity : std::numeric_limits<int32_t>::max(),
            least = isFloat ? -infinity : std::numeric_limits<int32_t>::min();
-    return everywhere(b, result,
-                      kind == K::Prod        ? 1
-                      : kind == K::Max       ? least
-                      : kind == K::Min       ? greatest
-                      : kind == K::Mean      ? nan
-                      : kind == K::LogSumExp ? -infinity
-                                             : 0);
+    return b.splat(result, kind == K::Prod        ? 1
+                           : kind == K::Max       ? least
+                           : kind == K::Min       ? greatest
+                           : kind == K::Mean      ? nan
+                           : kind == K::LogSumExp ? -infinity
+                                                  : 0);
   }
   bool isBool = result.getElementType().isInteger(1);
   auto number = [&](OpBuilder &inner, Location loc, Scalars s) -> Value {

@@ -3,6 +3,7 @@
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 
+#include <algorithm>
 #include <limits>
 
 using namespace mlir;
@@ -18,6 +19,23 @@ bool fitsView(nn::ConvOp op) {
   return 2 * op.getStrides().size() + (images > 1) + (groups > 1) + (channels > 1) <= 8;
 }
 
+/// `input`, whose spatial dimensions start with dimension `first`, padded with `fill` as far as the windows
+/// of `op` reach, and without what lies beyond them: where a dimension has one window, it is all of the
+/// dimension.
+template <typename OpTy>
+Value reached(LinalgBuilder &b, OpTy op, Value input, unsigned first, ArrayRef<int64_t> window, double fill) {
+  ArrayRef<int64_t> shape = shapeOf(input), out = shapeOf(op.getResult()).drop_front(2);
+  SmallVector<int64_t> low(shape.size(), 0), high = low, offsets = low, kept(shape);
+  for (unsigned d = 0; d < window.size(); ++d) {
+    int64_t extent = (out[d] - 1) * op.getStrides()[d] + (window[d] - 1) * op.getDilations()[d] + 1,
+            before = op.getPads()[d], size = shape[first + d];
+    low[first + d] = std::min(before, extent);
+    kept[first + d] = std::clamp<int64_t>(extent - before, 0, size);
+    high[first + d] = extent - low[first + d] - kept[first + d];
+  }
+  return b.pad(b.slice(input, offsets, kept), low, high, fill);
+}
+
 /// Channels go last, so that the sums over a window's row run along memory, and what stands between two
 /// convolutions needs no transpose. Loops: image, positions of the result, group, output channel; window,
 /// input channel. A window that neither overlaps its neighbours nor leaves gaps is a dimension of its own, so
@@ -31,12 +49,7 @@ Value conv(nn::ConvOp op, LinalgBuilder &b) {
   for (unsigned d = 0; d < spatial; ++d)
     last.push_back(2 + d);
   last.push_back(1);
-  SmallVector<int64_t> low(spatial + 2, 0), high(spatial + 2, 0);
-  for (unsigned d = 0; d < spatial; ++d) {
-    low[1 + d] = op.getPads()[d];
-    high[1 + d] = op.getPads()[spatial + d];
-  }
-  Value input = b.pad(b.transpose(op.getInput(), last), low, high, 0);
+  Value input = reached(b, op, b.transpose(op.getInput(), last), 1, window, 0);
 
   // One group is no loop.
   bool grouped = groups > 1;
@@ -109,11 +122,9 @@ Value pool(nn::PoolOp op, LinalgBuilder &b) {
   ArrayRef<int64_t> out = shapeOf(op.getResult()), window = op.getKernel(), pads = op.getPads();
   unsigned spatial = window.size(), rank = spatial + 2;
   bool mean = op.getKind() == nn::PoolKind::Average;
-  SmallVector<int64_t> low = {0, 0}, high = {0, 0}, extents(out);
-  llvm::append_range(low, pads.take_front(spatial));
-  llvm::append_range(high, pads.drop_front(spatial));
+  SmallVector<int64_t> extents(out);
   llvm::append_range(extents, window);
-  Value input = b.pad(op.getInput(), low, high, mean ? 0 : -std::numeric_limits<double>::infinity());
+  Value input = reached(b, op, op.getInput(), 2, window, mean ? 0 : -std::numeric_limits<double>::infinity());
 
   auto loop = [&](unsigned l) { return b.b.getAffineDimExpr(l); };
   SmallVector<AffineExpr> seen = {loop(0), loop(1)};

@@ -1,11 +1,8 @@
 // One of ONNX's operator tests: read, run, compared.
 #pragma once
 
-#include "support/ThreadPool.h"
-
-#include "mlir/IR/MLIRContext.h"
-
 #include <filesystem>
+#include <memory>
 #include <string>
 
 namespace npuc::conformance {
@@ -14,16 +11,21 @@ struct Outcome {
   bool passed = false;
   bool constantInputs = false; ///< It passed only with inputs imported as constants.
   std::string message;         ///< Why not, on one line.
-  double seconds = 0;
+  /// The message is an error of the compiler or the runtime, not of this program's comparisons.
+  bool refused = false;
 };
 
-class TestRunner {
+/// Runs tests, used by one thread at a time.
+class Runner {
 public:
+  virtual ~Runner() = default;
   /// The test in `folder`, against all of its data sets.
-  Outcome run(const std::filesystem::path &folder);
-
-private:
-  ThreadPool pool_{2};
+  virtual Outcome run(const std::filesystem::path &folder) = 0;
 };
+
+/// Through importer and interpreter.
+std::unique_ptr<Runner> interpreterRunner();
+/// Through compiler and simulator, as a user calls them; what `npuc check` says must be what happens.
+std::unique_ptr<Runner> compiledRunner(std::string target);
 
 } // namespace npuc::conformance

@@ -2,17 +2,18 @@
 // RUN: npu-opt %s -split-input-file -npuc-lower-to-linalg -npuc-plan-tiles=target=toy -npuc-apply-tiles -npuc-place-tensors=target=toy -npuc-promote-operands=target=toy -npuc-bufferize -npuc-map-to-engines | FileCheck %s --check-prefix=NPU
 
 // Two convolutions of stride 2 and 1 over 16 positions, a function between them. Channels go last: the input's transpose and the
-// function are computed straight into the larger tensors that the windows run over, 18 = 16 + 1 + 1 and 10 = 8 + 1 + 1 positions.
-// Loops: position, output channel; window, input channel. Position y of the first reads 2·y + k.
+// function are computed straight into the larger tensors that the windows run over: the last window of the first ends at position 2·7 + 2 of
+// the padded input, which are 17 = 1 + 16 positions, and 10 = 1 + 8 + 1 are the second's. Loops: position, output channel; window,
+// input channel. Position y of the first reads 2·y + k.
 
 // CHECK-DAG: #[[STRIDE2:.*]] = affine_map<(d0, d1, d2, d3) -> (d0 * 2 + d2, d3)>
 // CHECK-DAG: #[[STRIDE1:.*]] = affine_map<(d0, d1, d2, d3) -> (d0 + d2, d3)>
 // CHECK-DAG: #[[WEIGHT:.*]] = affine_map<(d0, d1, d2, d3) -> (d1, d3, d2)>
 // CHECK-DAG: #[[SUMS:.*]] = affine_map<(d0, d1, d2, d3) -> (d0, d1)>
 // CHECK-LABEL: func.func @chain
-// CHECK: tensor.extract_slice {{.*}}[0, 1, 0] [1, 16, 6] [1, 1, 1] : tensor<1x18x6xf16> to tensor<16x6xf16>
+// CHECK: tensor.extract_slice {{.*}}[0, 1, 0] [1, 16, 6] [1, 1, 1] : tensor<1x17x6xf16> to tensor<16x6xf16>
 // CHECK: linalg.generic {{.*}}indexing_maps = [#[[STRIDE2]], #[[WEIGHT]], #[[SUMS]]]
-// CHECK-SAME: tensor<18x6xf16>, tensor<4x6x3xf16>
+// CHECK-SAME: tensor<17x6xf16>, tensor<4x6x3xf16>
 // CHECK: %[[SLOT:.*]] = tensor.extract_slice {{.*}}[0, 1, 0] [1, 8, 4] [1, 1, 1] : tensor<1x10x4xf16> to tensor<8x4xf16>
 // Bias and function.
 // CHECK: linalg.generic {{.*}} outs(%[[SLOT]] : tensor<8x4xf16>)

@@ -1,71 +1,21 @@
 #include "test/conformance/OnnxTest.h"
+#include "test/conformance/TestData.h"
 
 #include "compiler/import/Import.h"
-#include "compiler/import/Types.h"
 #include "compiler/interpret/Elements.h"
 #include "compiler/interpret/Evaluate.h"
 #include "compiler/interpret/Interpreter.h"
 #include "compiler/interpret/kernels/Cast.h"
+#include "support/ThreadPool.h"
 
-#include <chrono>
 #include <cmath>
 #include <fmt/format.h>
-#include <fstream>
-#include <onnx/onnx_pb.h>
 
 namespace npuc::conformance {
 namespace {
 
 namespace fs = std::filesystem;
 using interpret::HostTensor;
-
-/// Which inputs are imported as constants.
-enum class Constants : uint8_t { None, Integers, All };
-
-std::string oneLine(std::string text) {
-  while (!text.empty() && text.back() == '\n')
-    text.pop_back();
-  std::replace(text.begin(), text.end(), '\n', ' ');
-  return text;
-}
-
-template <typename Proto>
-std::optional<Proto> readProto(const fs::path &path) {
-  std::ifstream in(path, std::ios::binary);
-  Proto proto;
-  if (!in || !proto.ParseFromIstream(&in))
-    return std::nullopt;
-  return proto;
-}
-
-struct NamedTensor {
-  std::string name;
-  mlir::DenseElementsAttr value;
-};
-
-/// The tensors in `folder`/PREFIX_0.pb, …, one for each of `names`; nothing if one is not a tensor that nn
-/// has.
-std::optional<std::vector<NamedTensor>> readTensors(const fs::path &folder, const char *prefix,
-                                                    const std::vector<std::string> &names,
-                                                    mlir::MLIRContext &context) {
-  std::vector<NamedTensor> tensors;
-  for (size_t i = 0; i < names.size(); ++i) {
-    fs::path path = folder / fmt::format("{}_{}.pb", prefix, i);
-    if (!fs::exists(path))
-      continue; // an optional input that is left out
-    auto proto = readProto<onnx::TensorProto>(path);
-    mlir::Type element = proto ? importer::elementType(proto->data_type(), &context) : mlir::Type();
-    if (!element)
-      return std::nullopt;
-    std::vector<int64_t> shape(proto->dims().begin(), proto->dims().end());
-    auto type = mlir::RankedTensorType::get(shape, element);
-    mlir::DenseElementsAttr value = importer::denseFromTensor(type, *proto);
-    if (!value)
-      return std::nullopt;
-    tensors.push_back({names[i], value});
-  }
-  return tensors;
-}
 
 /// As ONNX compares: floats within 1e-7 + 1e-3 · |expected|, anything else exactly. Empty, or what differs.
 std::string difference(const HostTensor &actual, const HostTensor &expected, ThreadPool &pool) {
@@ -91,15 +41,10 @@ std::string difference(const HostTensor &actual, const HostTensor &expected, Thr
   return "";
 }
 
-struct Model {
-  fs::path path;
-  std::vector<std::string> inputs, outputs;
-};
-
 /// What is wrong with the data set in `folder`, or nothing. `imported` tells whether it was only the run that
 /// failed.
-std::string runSet(const Model &model, const fs::path &folder, Constants constants, ThreadPool &pool,
-                   bool &imported) {
+std::string runSet(const fs::path &path, const TestModel &model, const fs::path &folder, Constants constants,
+                   ThreadPool &pool, bool &imported) {
   imported = false;
   mlir::MLIRContext context(mlir::MLIRContext::Threading::DISABLED);
   importer::ImportOptions options;
@@ -110,14 +55,13 @@ std::string runSet(const Model &model, const fs::path &folder, Constants constan
   std::vector<NamedTensor> arguments;
   for (const NamedTensor &input : inputs ? *inputs : std::vector<NamedTensor>()) {
     options.shapes[input.name] = input.value.getType().getShape().vec();
-    bool integer = input.value.getElementType().isInteger();
-    if (constants == Constants::All || (constants == Constants::Integers && integer))
+    if (isConstant(constants, input.value))
       options.constantInputs[input.name] = input.value;
     else
       arguments.push_back(input);
   }
   Diagnostics diagnostics;
-  mlir::OwningOpRef<mlir::ModuleOp> module = importer::importModel(model.path, options, context, diagnostics);
+  mlir::OwningOpRef<mlir::ModuleOp> module = importer::importModel(path, options, context, diagnostics);
   if (!module)
     return oneLine(diagnostics.text());
   if (!inputs)
@@ -148,42 +92,37 @@ std::string runSet(const Model &model, const fs::path &folder, Constants constan
   return "";
 }
 
-std::string runWith(const Model &model, const fs::path &folder, Constants constants, ThreadPool &pool,
-                    bool &imported) {
-  for (int set = 0; fs::exists(folder / fmt::format("test_data_set_{}", set)); ++set)
-    if (std::string what =
-            runSet(model, folder / fmt::format("test_data_set_{}", set), constants, pool, imported);
-        !what.empty())
-      return what;
-  return "";
-}
+class InterpreterRunner : public Runner {
+public:
+  Outcome run(const fs::path &folder) override {
+    Outcome outcome;
+    std::optional<TestModel> model = readModel(folder);
+    if (!model) {
+      outcome.message = "the test's files cannot be read";
+      return outcome;
+    }
+    for (Constants constants : {Constants::None, Constants::Integers, Constants::All}) {
+      bool imported = false;
+      for (const fs::path &data : model->dataSets)
+        if (outcome.message = runSet(folder / "model.onnx", *model, data, constants, pool_, imported);
+            !outcome.message.empty())
+          break;
+      outcome.passed = outcome.message.empty();
+      outcome.constantInputs = outcome.passed && constants != Constants::None;
+      if (outcome.passed || imported)
+        break;
+    }
+    return outcome;
+  }
+
+private:
+  ThreadPool pool_{1};
+};
 
 } // namespace
 
-Outcome TestRunner::run(const fs::path &folder) {
-  auto start = std::chrono::steady_clock::now();
-  Outcome outcome;
-  Model model{folder / "model.onnx", {}, {}};
-  auto proto = readProto<onnx::ModelProto>(model.path);
-  if (!proto || !fs::exists(folder / "test_data_set_0")) {
-    outcome.message = "the test's files cannot be read";
-    return outcome;
-  }
-  for (const auto &input : proto->graph().input())
-    model.inputs.push_back(input.name());
-  for (const auto &output : proto->graph().output())
-    model.outputs.push_back(output.name());
-  for (Constants constants : {Constants::None, Constants::Integers, Constants::All}) {
-    bool imported = false;
-    std::string what = runWith(model, folder, constants, pool_, imported);
-    outcome.message = what;
-    outcome.passed = what.empty();
-    outcome.constantInputs = outcome.passed && constants != Constants::None;
-    if (outcome.passed || imported)
-      break;
-  }
-  outcome.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  return outcome;
+std::unique_ptr<Runner> interpreterRunner() {
+  return std::make_unique<InterpreterRunner>();
 }
 
 } // namespace npuc::conformance
