@@ -62,11 +62,12 @@ def lit(build, scratch):
 
 def e2e(build, scratch):
     sys.path.insert(0, os.path.join(ROOT, "test", "e2e"))
+    import contributed
     import models
     import operators
     import quantized
 
-    for cases in (models.cases, operators.cases, quantized.cases):
+    for cases in (contributed.cases, models.cases, operators.cases, quantized.cases):
         for name, ok, detail in cases(build, scratch):
             yield f"e2e/{name}", ok, detail
 

@@ -76,10 +76,15 @@ void quantizeLinear(Node &), dequantizeLinear(Node &), matMulInteger(Node &), co
 
 /// The operators of domain com.microsoft that onnxruntime's optimizer writes.
 namespace microsoft {
-void fusedMatMul(Node &), fastGelu(Node &), biasGelu(Node &), quickGelu(Node &),
-    skipLayerNormalization(Node &), skipSimplifiedLayerNormalization(Node &),
-    simplifiedLayerNormalization(Node &), embedLayerNormalization(Node &), multiHeadAttention(Node &),
-    rotaryEmbedding(Node &);
+void fusedMatMul(Node &), fastGelu(Node &), biasGelu(Node &), quickGelu(Node &), biasSplitGelu(Node &),
+    fusedGemm(Node &), fusedConv(Node &), skipLayerNormalization(Node &),
+    skipSimplifiedLayerNormalization(Node &), simplifiedLayerNormalization(Node &),
+    embedLayerNormalization(Node &);
+void attention(Node &), multiHeadAttention(Node &), groupQueryAttention(Node &), rotaryEmbedding(Node &);
+void qLinearAdd(Node &), qLinearMul(Node &), qLinearSigmoid(Node &), qLinearLeakyRelu(Node &),
+    qLinearSoftmax(Node &), qLinearConcat(Node &), qLinearAveragePool(Node &),
+    qLinearGlobalAveragePool(Node &), qGemm(Node &), qAttention(Node &), matMulNBits(Node &),
+    dynamicQuantizeMatMul(Node &), matMulIntegerToFloat(Node &);
 } // namespace microsoft
 
 } // namespace npuc::importer

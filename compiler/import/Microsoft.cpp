@@ -1,7 +1,8 @@
 // Operators of domain com.microsoft, which onnxruntime's optimizer writes. Source of their meanings:
 // onnxruntime's docs/ContribOperators.md.
-#include "compiler/import/Attention.h"
 #include "compiler/import/Handlers.h"
+
+#include <limits>
 
 namespace npuc::importer::microsoft {
 namespace {
@@ -28,28 +29,34 @@ Value gelu(Node &node, Value value, bool tanh) {
   return node.make<nn::GeluOp>(value, Node::present({{node.unit("tanh"), tanh}}));
 }
 
-void refuse(Node &node, std::initializer_list<std::pair<size_t, const char *>> operands) {
-  for (auto [i, name] : operands)
-    if (node.has(i))
-      node.decline(Twine("its operand ") + name + " is not supported");
-}
-
-/// A mask of i32 [batch, keys] (1: attend) as the bool [batch, 1, 1, keys] of nn.attention.
-Value keyMask(Node &node, size_t i) {
-  if (!node.has(i))
-    return {};
-  RankedTensorType type = node.type(i);
-  if (type.getRank() != 2)
-    node.decline("a key padding mask of rank " + Twine(type.getRank()) + " is not supported");
-  Value mask = node.cast(node.input(i), node.builder().getI1Type());
-  return node.reshape(mask, {type.getDimSize(0), 1, 1, type.getDimSize(1)});
-}
-
-/// Where a bool mask hides, -infinity is added to the scores: for a mask that meets an additive one.
-Value combine(Node &node, Value mask, Value bias) {
-  if (!mask || !bias)
-    return mask ? mask : bias;
-  return node.make<nn::SelectOp>({mask, bias, node.scalar(-INFINITY, bias)});
+/// What a fused operator applies to its result, by onnxruntime's name for it.
+Value activated(Node &node, Value value) {
+  std::string name = node.text("activation", "");
+  if (name.empty())
+    return value;
+  const onnx::AttributeProto *given = node.attribute("activation_params");
+  auto parameter = [&](const char *attribute, int at, float otherwise) {
+    return given && at < given->floats_size() ? given->floats(at) : node.real(attribute, otherwise);
+  };
+  if (name == "Relu")
+    return node.make<nn::ReluOp>(value);
+  if (name == "Tanh")
+    return node.make<nn::TanhOp>(value);
+  if (name == "Sigmoid")
+    return node.make<nn::SigmoidOp>(value);
+  if (name == "LeakyRelu") {
+    Value scaled = node.make<nn::MulOp>({value, node.scalar(parameter("activation_alpha", 0, 0.01f), value)});
+    auto kind = nn::ComparePredicateAttr::get(node.context(), nn::ComparePredicate::Lt);
+    Value negative =
+        node.make<nn::CompareOp>({value, node.scalar(0, value)}, node.enumerated("predicate", kind));
+    return node.make<nn::SelectOp>({negative, scaled, value});
+  }
+  if (name == "Clip") {
+    Value low = node.scalar(parameter("activation_min", 0, std::numeric_limits<float>::lowest()), value);
+    Value high = node.scalar(parameter("activation_max", 1, std::numeric_limits<float>::max()), value);
+    return node.make<nn::MinOp>({node.make<nn::MaxOp>({value, low}), high});
+  }
+  node.decline("the activation '" + name + "' is not supported");
 }
 
 } // namespace
@@ -71,6 +78,26 @@ void fusedMatMul(Node &node) {
   Value product = inner.results()[0];
   float alpha = node.real("alpha", 1.0f);
   node.result(0, alpha == 1.0f ? product : node.make<nn::MulOp>({product, node.scalar(alpha, product)}));
+}
+
+void fusedGemm(Node &node) {
+  Node inner(node.proto(), node.since(), llvm::to_vector(node.inputs()), node);
+  compute::gemm(inner);
+  node.result(0, activated(node, inner.results()[0]));
+}
+
+/// Convolution, then the addition of a fourth operand, then an activation.
+void fusedConv(Node &node) {
+  Node inner(node.proto(), node.since(), llvm::to_vector(node.inputs().take_front(3)), node);
+  compute::conv(inner);
+  node.result(0, activated(node, plus(node, inner.results()[0], node.inputOrNull(3))));
+}
+
+void biasSplitGelu(Node &node) {
+  Value sum = plus(node, node.input(0), node.input(1));
+  int64_t axis = Node::typeOf(sum).getRank() - 1, half = Node::typeOf(sum).getDimSize(axis) / 2;
+  Value gate = gelu(node, node.sliceAxis(sum, axis, half, half), false);
+  node.result(0, node.make<nn::MulOp>({node.sliceAxis(sum, axis, 0, half), gate}));
 }
 
 void fastGelu(Node &node) {
@@ -121,62 +148,6 @@ void embedLayerNormalization(Node &node) {
     sum = plus(node, sum, embed(node.input(4), node.input(1)));
   node.result(0, layerNorm(node, sum, node.input(5), node.input(6), node.real("epsilon", 1e-12f)));
   node.result(2, sum);
-}
-
-void multiHeadAttention(Node &node) {
-  refuse(node, {{8, "past_sequence_length"}, {9, "cache_indirection"}});
-  int64_t heads = node.integer("num_heads", 0);
-  if (!node.has(1) || !node.has(2) || node.type(0).getRank() != 3)
-    node.decline("packed query, key and value are not supported");
-  Value query = node.input(0), key = node.input(1), value = node.input(2);
-  if (node.has(3)) {
-    int64_t size = node.type(0).getDimSize(2), keySize = Node::typeOf(key).getShape().back();
-    if (Node::typeOf(key).getRank() != 3 || size != keySize)
-      node.decline("a bias of differently sized query and key is not supported");
-    int64_t valueSize = node.type(3).getDimSize(0) - 2 * size;
-    query = plus(node, query, node.sliceAxis(node.input(3), 0, 0, size));
-    key = plus(node, key, node.sliceAxis(node.input(3), 0, size, size));
-    value = plus(node, value, node.sliceAxis(node.input(3), 0, 2 * size, valueSize));
-  }
-  // Keys and values of rank 4 (cross attention) have their heads apart already.
-  auto split = [&](Value operand) {
-    return Node::typeOf(operand).getRank() == 4 ? operand : splitHeads(node, operand, heads);
-  };
-  query = split(query), key = appendToPast(node, node.inputOrNull(6), split(key));
-  value = appendToPast(node, node.inputOrNull(7), split(value));
-  AttentionOptions options;
-  if (float scale = node.real("scale", 0); scale != 0)
-    options.scale = scale;
-  if (node.integer("unidirectional", 0) != 0)
-    options.causalOffset = Node::typeOf(key).getDimSize(2) - Node::typeOf(query).getDimSize(2);
-  options.mask = combine(node, keyMask(node, 4), node.inputOrNull(5));
-  node.result(0, joinHeads(node, makeAttention(node, query, key, value, options)));
-  node.result(1, key);
-  node.result(2, value);
-}
-
-void rotaryEmbedding(Node &node) {
-  Value value = node.input(0), positions = node.input(1);
-  if (node.real("scale", 1.0f) != 1.0f || node.integer("is_packed_batching", 0) != 0)
-    node.decline("scale and packed batching are not supported");
-  bool joined = node.type(0).getRank() == 3;
-  int64_t batch = node.type(0).getDimSize(0), sequence = node.type(0).getDimSize(joined ? 1 : 2);
-  if (Node::typeOf(positions).getNumElements() == 1 && batch * sequence != 1) {
-    // One number: the position of the first token.
-    auto type = RankedTensorType::get({1, sequence}, node.builder().getI64Type());
-    Value steps =
-        node.make<nn::RangeOp>({}, {node.named("start", int64_t{0}), node.named("step", int64_t{1})},
-                               RankedTensorType::get(sequence, node.builder().getI64Type()));
-    positions = node.make<nn::AddOp>({node.reshape(steps, type.getShape()), node.reshape(positions, {1, 1})});
-  }
-  if (joined) {
-    int64_t heads = node.integer("num_heads", 0);
-    if (heads == 0)
-      heads = node.type(0).getDimSize(2) / std::max<int64_t>(1, 2 * node.type(2).getDimSize(1));
-    value = splitHeads(node, value, heads);
-  }
-  value = makeRope(node, value, node.input(2), node.input(3), positions, node.integer("interleaved", 0) != 0);
-  node.result(0, joined ? joinHeads(node, value) : value);
 }
 
 } // namespace npuc::importer::microsoft

@@ -1,0 +1,216 @@
+// Quantized operators of domain com.microsoft: what they compute on the numbers that their integers stand
+// for. Source of the meanings: onnxruntime's docs/ContribOperators.md.
+#include "compiler/import/Handlers.h"
+#include "compiler/import/Types.h"
+
+#include "dialects/nn/IR/NN.h"
+
+namespace npuc::importer::microsoft {
+namespace {
+
+using namespace mlir;
+
+/// A scale or zero point of one element as a scalar, another as it is.
+Value parameter(Node &node, Value value) {
+  return value && Node::typeOf(value).getNumElements() == 1 ? node.reshape(value, {}) : value;
+}
+
+/// The numbers that integers stand for; a scale for each index is one for each of dimension `axis`.
+Value dequantized(Node &node, Value value, Value scale, Value zero, int64_t axis) {
+  SmallVector<Value> operands{value, parameter(node, scale)};
+  if (zero)
+    operands.push_back(parameter(node, zero));
+  Type element = Node::typeOf(scale).getElementType();
+  return node.make<nn::DequantizeOp>(operands, {node.named("axis", axis)},
+                                     Node::typeOf(value).clone(element));
+}
+
+/// Operand i with its scale and zero point, which follow it.
+Value operand(Node &node, size_t i) {
+  return dequantized(node, node.input(i), node.input(i + 1), node.inputOrNull(i + 2),
+                     std::max<int64_t>(0, node.type(i).getRank() - 1));
+}
+
+/// `value` as integers of operand `like`'s type, with the scale in operand i and the zero point after it.
+Value quantized(Node &node, Value value, size_t i, size_t like) {
+  SmallVector<Value> operands{value, parameter(node, node.input(i))};
+  if (node.has(i + 1))
+    operands.push_back(parameter(node, node.input(i + 1)));
+  return node.make<nn::QuantizeOp>(operands, {}, Node::typeOf(value).clone(node.type(like).getElementType()));
+}
+
+/// Runs a handler of the plain operator on `operands`, with this node's attributes.
+Value plain(Node &node, Handler handler, ArrayRef<Value> operands, int64_t since = 1) {
+  Node inner(node.proto(), since, llvm::to_vector(operands), node);
+  handler(inner);
+  return inner.results()[0];
+}
+
+void unary(Node &node, Handler handler, int64_t since = 1) {
+  node.result(0, quantized(node, plain(node, handler, operand(node, 0), since), 3, 0));
+}
+
+void channelsFirst(Node &node) {
+  if (node.integer("channels_last", 0) != 0)
+    node.decline("channels_last is not supported");
+}
+
+Value bounded(Node &node, Value x, nn::ReduceKind kind) {
+  Ints axes = llvm::to_vector(llvm::seq<int64_t>(0, Node::typeOf(x).getRank()));
+  Value zero = node.scalar(0, x), bound = node.reduce(kind, x, axes, false);
+  return kind == nn::ReduceKind::Min ? node.make<nn::MinOp>({bound, zero})
+                                     : node.make<nn::MaxOp>({bound, zero});
+}
+
+/// x rounded to 256 steps from its least to its greatest element, 0 among them, as DynamicQuantizeLinear
+/// does.
+Value roundedDynamically(Node &node, Value x) {
+  Value low = bounded(node, x, nn::ReduceKind::Min), high = bounded(node, x, nn::ReduceKind::Max);
+  Value scale = node.make<nn::DivOp>({node.make<nn::SubOp>({high, low}), node.scalar(255, x)});
+  auto equal = nn::ComparePredicateAttr::get(node.context(), nn::ComparePredicate::Eq);
+  Value flat = node.make<nn::CompareOp>({scale, node.scalar(0, x)}, node.enumerated("predicate", equal));
+  scale = node.make<nn::SelectOp>({flat, node.scalar(1, x), scale});
+  Value zero = node.make<nn::RoundOp>(node.make<nn::NegOp>(node.make<nn::DivOp>({low, scale})));
+  zero = node.cast(zero, node.builder().getIntegerType(8, false));
+  Type bytes = Node::typeOf(x).clone(node.builder().getIntegerType(8, false));
+  Value integers = node.make<nn::QuantizeOp>({x, scale, zero}, {}, bytes);
+  return dequantized(node, integers, scale, zero, 0);
+}
+
+Value withBias(Node &node, Value value, size_t i) {
+  return node.has(i) ? node.make<nn::AddOp>({value, node.input(i)}) : value;
+}
+
+/// The bytes of a constant as elements of `type`, which it holds in as many bytes.
+Value reinterpreted(Node &node, size_t i, RankedTensorType type) {
+  auto constant = node.input(i).getDefiningOp<nn::ConstantOp>();
+  if (!constant)
+    node.decline("operand " + Twine(i) + " must be a constant");
+  if (nn::byteSize(type) != nn::byteSize(node.type(i)))
+    node.fail("operand " + Twine(i) + " has " + Twine(nn::byteSize(node.type(i))) + " bytes, not " +
+              Twine(nn::byteSize(type)));
+  if (auto external = dyn_cast<nn::ExternalAttr>(constant.getValue()))
+    return node.constant(
+        nn::ExternalAttr::get(node.context(), external.getPath(), external.getOffset(), type));
+  DenseElementsAttr dense = Node::dense(node.input(i));
+  if (!dense)
+    node.decline("operand " + Twine(i) + " must be a constant of the file");
+  std::string bytes;
+  for (const APInt &value : dense.getValues<APInt>())
+    bytes.push_back(static_cast<char>(value.getZExtValue()));
+  return node.constant(denseFromBytes(type, bytes));
+}
+
+} // namespace
+
+void qLinearAdd(Node &node) {
+  node.result(0, quantized(node, node.make<nn::AddOp>({operand(node, 0), operand(node, 3)}), 6, 0));
+}
+void qLinearMul(Node &node) {
+  node.result(0, quantized(node, node.make<nn::MulOp>({operand(node, 0), operand(node, 3)}), 6, 0));
+}
+void qLinearSigmoid(Node &node) {
+  unary(node, elementwise::sigmoid);
+}
+void qLinearLeakyRelu(Node &node) {
+  unary(node, elementwise::leakyRelu);
+}
+void qLinearSoftmax(Node &node) {
+  int64_t opset = node.integer("opset", 13);
+  unary(node, opset < 13 ? norm::softmaxFlattened : norm::softmax, opset);
+}
+void qLinearAveragePool(Node &node) {
+  channelsFirst(node);
+  unary(node, compute::averagePool);
+}
+void qLinearGlobalAveragePool(Node &node) {
+  channelsFirst(node);
+  unary(node, compute::globalAveragePool);
+}
+
+void qLinearConcat(Node &node) {
+  SmallVector<Value> parts;
+  for (size_t i = 2; i + 1 < node.inputCount(); i += 3)
+    parts.push_back(operand(node, i));
+  if (parts.empty())
+    node.fail("has nothing to concatenate");
+  node.result(0, quantized(node, plain(node, movement::concat, parts), 0, 2));
+}
+
+void qGemm(Node &node) {
+  bool transposed = node.integer("transB", 0) != 0;
+  Value a = operand(node, 0);
+  Value b = dequantized(node, node.input(3), node.input(4), node.inputOrNull(5), transposed ? 0 : 1);
+  Value product = plain(node, compute::gemm, {a, b});
+  if (node.has(6)) {
+    // The bias is i32 at the scale of the products.
+    Value scale = node.make<nn::MulOp>({parameter(node, node.input(1)), parameter(node, node.input(4))});
+    if (float alpha = node.real("alpha", 1.0f); alpha != 1.0f)
+      scale = node.make<nn::MulOp>({scale, node.scalar(alpha, scale)});
+    Value bias = node.cast(node.input(6), Node::typeOf(scale).getElementType());
+    product = node.make<nn::AddOp>({product, node.make<nn::MulOp>({bias, scale})});
+  }
+  node.result(0, node.has(7) ? quantized(node, product, 7, node.has(8) ? 8 : 0) : product);
+}
+
+void qAttention(Node &node) {
+  Value input = dequantized(node, node.input(0), node.input(3), node.inputOrNull(6), 0);
+  Value weight = dequantized(node, node.input(1), node.input(4), node.inputOrNull(7), 1);
+  Node inner(node.proto(), node.since(),
+             {input, weight, node.input(2), node.inputOrNull(5), node.inputOrNull(8)}, node);
+  attention(inner);
+  for (auto [i, value] : llvm::enumerate(inner.results()))
+    if (value)
+      node.result(i, value);
+}
+
+void dynamicQuantizeMatMul(Node &node) {
+  Value b = dequantized(node, node.input(1), node.input(2), node.inputOrNull(3), node.type(1).getRank() - 1);
+  Value product = plain(node, compute::matMul, {roundedDynamically(node, node.input(0)), b});
+  node.result(0, withBias(node, product, 4));
+}
+
+void matMulIntegerToFloat(Node &node) {
+  Value a = dequantized(node, node.input(0), node.input(2), node.inputOrNull(4), 0);
+  Value b = dequantized(node, node.input(1), node.input(3), node.inputOrNull(5), node.type(1).getRank() - 1);
+  node.result(0, withBias(node, plain(node, compute::matMul, {a, b}), 6));
+}
+
+void matMulNBits(Node &node) {
+  int64_t n = node.integer("N", 0), k = node.integer("K", 0), bits = node.integer("bits", 4);
+  int64_t block = node.integer("block_size", 0);
+  if (n < 1 || k < 1 || block < 1)
+    node.fail("N, K and block_size must be positive");
+  if (bits != 4 && bits != 8)
+    node.decline(Twine(bits) + " bits are not supported");
+  if (node.has(4))
+    node.decline("g_idx is not supported");
+  int64_t blocks = llvm::divideCeil(k, block), perByte = 8 / bits;
+  Type element = node.builder().getIntegerType(static_cast<unsigned>(bits), false);
+  Value weight = reinterpreted(node, 1, RankedTensorType::get({n, blocks * block}, element));
+  SmallVector<Value> operands{weight, node.reshape(node.input(2), {n, blocks})};
+  if (!node.has(3)) {
+    // Without zero points it is the middle.
+    auto type = RankedTensorType::get({n, blocks}, element);
+    operands.push_back(node.constant(
+        DenseElementsAttr::get(type, APInt(static_cast<unsigned>(bits), uint64_t{1} << (bits - 1)))));
+  } else if (node.type(3).getElementType().isUnsignedInteger(8)) {
+    // Those of a row fill whole bytes.
+    int64_t row = llvm::alignTo(blocks, perByte);
+    Value zeros = reinterpreted(node, 3, RankedTensorType::get({n, row}, element));
+    operands.push_back(row == blocks ? zeros : node.slice(zeros, {0, 0}, {n, blocks}));
+  } else {
+    node.decline("zero points of another type than u8 are not supported");
+  }
+  auto type = RankedTensorType::get({n, blocks * block}, node.type(2).getElementType());
+  Value numbers = node.make<nn::DequantizeOp>(
+      operands, {node.named("axis", int64_t{1}), node.named("block_size", block)}, type);
+  if (blocks * block != k)
+    numbers = node.slice(numbers, {0, 0}, {n, k});
+  SmallVector<Value> linear{node.input(0), numbers};
+  if (node.has(5))
+    linear.push_back(node.input(5));
+  node.result(0, node.make<nn::LinearOp>(linear, node.unit("transposed")));
+}
+
+} // namespace npuc::importer::microsoft
