@@ -34,10 +34,14 @@ public:
     int64_t run = products() / parts;
     std::vector<double> sums(static_cast<size_t>(channels() * parts), 0);
     const auto *w = weights.data<int32_t>();
-    for (int64_t i = 0; i < weights.count(); ++i) {
-      int64_t row = i / weights.dim(1), column = i % weights.dim(1);
-      int64_t n = channelFirst ? row : column, k = channelFirst ? column : row;
-      sums[static_cast<size_t>(n * parts + k / run)] += std::abs(w[i]);
+    for (int64_t row = 0; row < weights.dim(0); ++row) {
+      double *sum = sums.data() + (channelFirst ? row * parts : row / run);
+      if (channelFirst)
+        for (int64_t k = 0; k < products(); ++k)
+          sum[k / run] += std::abs(*w++);
+      else
+        for (int64_t n = 0; n < channels(); ++n)
+          sum[n * parts] += std::abs(*w++);
     }
     double most = 0;
     for (double sum : sums)

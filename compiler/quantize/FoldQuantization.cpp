@@ -83,10 +83,9 @@ Value rowSums(PatternRewriter &rewriter, Location loc, Value integers, int64_t a
 
 /// The constant part of a multiplication by weights of `channels` output channels: the bias in units of a
 /// product, less what the input's zero point adds to each sum (and plus what both zero points' product does).
-/// Nothing if it leaves 32 bits, or an error.
+/// The weights are [outer, channels, inner]. Nothing if it leaves 32 bits, or an error.
 std::optional<std::vector<int32_t>> foldedBias(Constants constants, const Operand8 &x, const Operand8 &w,
-                                               Value bias, size_t channels,
-                                               llvm::function_ref<size_t(size_t)> channelOf) {
+                                               Value bias, size_t channels, size_t inner) {
   std::vector<double> terms(channels, 0);
   if (bias) {
     TypedAttr value = constantOf(bias);
@@ -101,10 +100,15 @@ std::optional<std::vector<int32_t>> foldedBias(Constants constants, const Operan
     interpret::HostTensor elements = value ? constants.ints(value) : interpret::HostTensor();
     if (!elements)
       return std::nullopt;
-    for (size_t i = 0; i < static_cast<size_t>(elements.count()); ++i) {
-      size_t n = channelOf(i);
-      terms[n] -= zero * (elements.data<int32_t>()[i] - w.zero(n));
-    }
+    std::vector<int64_t> sums(channels, 0);
+    const auto *element = elements.data<int32_t>(), *end = element + elements.count();
+    while (element < end)
+      for (int64_t &sum : sums)
+        for (size_t i = 0; i < inner; ++i)
+          sum += *element++;
+    double each = channels ? static_cast<double>(elements.count()) / static_cast<double>(channels) : 0;
+    for (size_t n = 0; n < channels; ++n)
+      terms[n] -= zero * (static_cast<double>(sums[n]) - each * w.zero(n));
   }
   std::vector<int32_t> result(channels);
   for (size_t n = 0; n < channels; ++n) {
@@ -127,11 +131,9 @@ struct FoldLinear : Pattern<nn::LinearOp> {
       return rewriter.notifyMatchFailure(linear, "weights have a scale for each input");
     RankedTensorType type = linear.getType(), weightType = typeOf(w->integers);
     auto channels = static_cast<size_t>(weightType.getDimSize(n)),
-         columns = static_cast<size_t>(weightType.getDimSize(1));
+         inner = n == 0 ? static_cast<size_t>(weightType.getDimSize(1)) : 1;
     Constants make = constants(rewriter, linear);
-    std::optional<std::vector<int32_t>> bias =
-        foldedBias(make, *x, *w, linear.getBias(), channels,
-                   [&](size_t i) { return n == 0 ? i / columns : i % columns; });
+    std::optional<std::vector<int32_t>> bias = foldedBias(make, *x, *w, linear.getBias(), channels, inner);
     if (!bias)
       return rewriter.notifyMatchFailure(linear, "the bias is no constant of 32 bits in units of a product");
     bool hasBias = llvm::any_of(*bias, [](int32_t term) { return term != 0; });
@@ -162,8 +164,7 @@ struct FoldConv : Pattern<nn::ConvOp> {
     auto channels = static_cast<size_t>(weightType.getDimSize(0));
     size_t each = channels ? static_cast<size_t>(weightType.getNumElements()) / channels : 1;
     Constants make = constants(rewriter, conv);
-    std::optional<std::vector<int32_t>> bias =
-        foldedBias(make, *x, *w, conv.getBias(), channels, [&](size_t i) { return i / each; });
+    std::optional<std::vector<int32_t>> bias = foldedBias(make, *x, *w, conv.getBias(), channels, each);
     if (!bias)
       return rewriter.notifyMatchFailure(conv, "the bias is no constant of 32 bits in units of a product");
     Value input = x->integers;

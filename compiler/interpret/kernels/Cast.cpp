@@ -136,7 +136,7 @@ void store(const Wide *x, int64_t count, ElementType type, bool saturate, std::b
 constexpr int64_t block = 1024;
 
 /// Where the element of an index of the quantized axis finds its parameter: parameter = (outer · parts +
-/// index / run) · inner' + …; worked out once for each run of elements that share one.
+/// index / run) · inner' + …; worked out once for each run of elements.
 struct ParameterMap {
   int64_t outer = 1, size = 1, inner = 1; ///< The input as [outer, size, inner] around the axis.
   int64_t blockSize = 0;
@@ -162,19 +162,26 @@ struct ParameterMap {
     return (o * ((size + blockSize - 1) / blockSize) + s / blockSize) * inner + i;
   }
 
-  /// Calls body(first element, count, parameter) for runs of elements that have one parameter.
+  /// Calls body(first element, count, parameter, step) for runs of elements of which the first has that
+  /// parameter, and each next one the parameter `step` further, 0 or 1.
   template <typename F>
   void run(ThreadPool &pool, int64_t count, F &&body) const {
     if (single)
       return parallelRange(pool, count, parallelGrain,
-                           [&](int64_t begin, int64_t end) { body(begin, end - begin, 0); });
+                           [&](int64_t begin, int64_t end) { body(begin, end - begin, 0, 0); });
+    if (!blocked && inner == 1)
+      return parallelRange(pool, outer, parallelGrain / std::max<int64_t>(size, 1),
+                           [&](int64_t begin, int64_t end) {
+                             for (int64_t row = begin; row < end; ++row)
+                               body(row * size, size, 0, 1);
+                           });
     int64_t run = blocked ? 1 : inner;
     parallelRange(pool, count / std::max<int64_t>(run, 1), parallelGrain / std::max<int64_t>(run, 1),
                   [&](int64_t begin, int64_t end) {
                     for (int64_t r = begin; r < end; ++r) {
                       int64_t element = r * run;
                       body(element, run,
-                           parameter(element / (size * inner), element / inner % size, element % inner));
+                           parameter(element / (size * inner), element / inner % size, element % inner), 0);
                     }
                   });
   }
@@ -274,12 +281,12 @@ HostTensor quantize(ThreadPool &pool, const HostTensor &input, const HostTensor 
   const float *s = scale.data<float>();
   if (isFloat(type)) {
     auto *out = result.mutableData<std::byte>();
-    map.run(pool, input.count(), [&](int64_t first, int64_t count, int64_t parameter) {
+    map.run(pool, input.count(), [&](int64_t first, int64_t count, int64_t parameter, int64_t step) {
       float buffer[block];
       for (int64_t at = first; at < first + count; at += block) {
         int64_t n = std::min(block, first + count - at);
         for (int64_t i = 0; i < n; ++i)
-          buffer[i] = x[at + i] / s[parameter];
+          buffer[i] = x[at + i] / s[parameter + step * (at + i - first)];
         store(buffer, n, type, saturate, out + static_cast<size_t>(at) * itemSize(type));
       }
     });
@@ -289,12 +296,12 @@ HostTensor quantize(ThreadPool &pool, const HostTensor &input, const HostTensor 
   Range limits = rangeOf(type);
   dispatchNumber(type, [&]<typename T>(TypeTag<T>) {
     T *out = result.mutableData<T>();
-    map.run(pool, input.count(), [&](int64_t first, int64_t count, int64_t parameter) {
-      float by = s[parameter];
-      auto zero = static_cast<double>(
-          zeros.empty() ? 0 : zeros[zeros.size() == 1 ? 0 : static_cast<size_t>(parameter)]);
+    map.run(pool, input.count(), [&](int64_t first, int64_t count, int64_t parameter, int64_t step) {
       auto least = static_cast<double>(limits.least), greatest = static_cast<double>(limits.greatest);
-      for (int64_t i = first; i < first + count; ++i) {
+      for (int64_t i = first; i < first + count; ++i, parameter += step) {
+        float by = s[parameter];
+        auto zero = static_cast<double>(
+            zeros.empty() ? 0 : zeros[zeros.size() == 1 ? 0 : static_cast<size_t>(parameter)]);
         // The rounded quotient and the zero point are exact in double, and so is their sum within the limits.
         double q = static_cast<double>(std::nearbyint(x[i] / by)) + zero;
         out[i] = static_cast<T>(q >= greatest ? greatest
@@ -317,21 +324,22 @@ HostTensor dequantize(ThreadPool &pool, const HostTensor &input, const HostTenso
     HostTensor wide = widened(pool, input);
     HostTensor zeros = zeroPoint ? widened(pool, zeroPoint) : HostTensor();
     const float *x = wide.data<float>();
-    map.run(pool, input.count(), [&](int64_t first, int64_t count, int64_t parameter) {
-      float zero = zeros ? zeros.data<float>()[zeros.count() == 1 ? 0 : parameter] : 0;
-      for (int64_t i = first; i < first + count; ++i)
+    map.run(pool, input.count(), [&](int64_t first, int64_t count, int64_t parameter, int64_t step) {
+      for (int64_t i = first; i < first + count; ++i, parameter += step) {
+        float zero = zeros ? zeros.data<float>()[zeros.count() == 1 ? 0 : parameter] : 0;
         out[i] = (x[i] - zero) * s[parameter];
+      }
     });
     return result;
   }
   std::vector<int64_t> zeros = zeroPoint ? integers(zeroPoint) : std::vector<int64_t>();
   dispatchNumber(input.type(), [&]<typename T>(TypeTag<T>) {
     const T *x = input.data<T>();
-    map.run(pool, input.count(), [&](int64_t first, int64_t count, int64_t parameter) {
-      auto zero = zeros.empty() ? 0 : zeros[zeros.size() == 1 ? 0 : static_cast<size_t>(parameter)];
-      float by = s[parameter];
-      for (int64_t i = first; i < first + count; ++i)
-        out[i] = static_cast<float>(static_cast<int64_t>(x[i]) - zero) * by;
+    map.run(pool, input.count(), [&](int64_t first, int64_t count, int64_t parameter, int64_t step) {
+      for (int64_t i = first; i < first + count; ++i, parameter += step) {
+        auto zero = zeros.empty() ? 0 : zeros[zeros.size() == 1 ? 0 : static_cast<size_t>(parameter)];
+        out[i] = static_cast<float>(static_cast<int64_t>(x[i]) - zero) * s[parameter];
+      }
     });
   });
   return result;
@@ -354,9 +362,9 @@ HostTensor requantize(ThreadPool &pool, const HostTensor &input, const Requantiz
     const T *x = input.data<T>();
     dispatchNumber(type, [&]<typename R>(TypeTag<R>) {
       R *out = result.mutableData<R>();
-      map.run(pool, input.count(), [&](int64_t first, int64_t count, int64_t parameter) {
-        auto p = static_cast<size_t>(parameter);
-        for (int64_t i = first; i < first + count; ++i) {
+      map.run(pool, input.count(), [&](int64_t first, int64_t count, int64_t parameter, int64_t step) {
+        for (int64_t i = first; i < first + count; ++i, parameter += step) {
+          auto p = static_cast<size_t>(parameter);
           __int128 value;
           if (how.fixedPoint) {
             value = shiftedRight(static_cast<__int128>(x[i]) * how.multipliers[p], 31 + how.shifts[p],
