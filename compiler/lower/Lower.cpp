@@ -306,11 +306,35 @@ llvm::DenseSet<Operation *> angleOperations(func::FuncOp function) {
   return found;
 }
 
+/// Also in f32: the sums of a residual stream, to which layer after layer adds, and the norms that read them.
+/// Of 16 bits, the stream would be rounded with each term. A sum of which only a norm is made is none: what
+/// goes on from there has been rounded for multiplications anyway.
+void addResidualSums(func::FuncOp function, llvm::DenseSet<Operation *> &inF32) {
+  auto isNorm = [](Operation *op) { return isa<nn::LayerNormOp, nn::RmsNormOp>(op); };
+  llvm::DenseSet<Operation *> sums;
+  for (auto sum : llvm::reverse(function.front().getOps<nn::AddOp>()))
+    if (sum.getType().getElementType().isF32() && llvm::all_of(sum->getUsers(), [&](Operation *user) {
+          return isNorm(user) || isa<func::ReturnOp>(user) || sums.contains(user);
+        }))
+      sums.insert(sum);
+  auto isSum = [&](Operation *op) { return sums.contains(op); };
+  for (Operation *sum : sums) {
+    if (llvm::none_of(sum->getUsers(), isSum) &&
+        llvm::none_of(sum->getOperands(), [&](Value term) { return isSum(term.getDefiningOp()); }))
+      continue;
+    inF32.insert(sum);
+    for (Operation *user : sum->getUsers())
+      if (isNorm(user))
+        inF32.insert(user);
+  }
+}
+
 } // namespace
 
 void npuc::lower::setFloatType(func::FuncOp function, FloatType type) {
   OpBuilder builder(function.getContext());
   llvm::DenseSet<Operation *> inF32 = angleOperations(function);
+  addResidualSums(function, inF32);
   auto converted = [&](Type old) -> RankedTensorType {
     auto tensor = dyn_cast<RankedTensorType>(old);
     if (!tensor || !(tensor.getElementType().isF32() || tensor.getElementType().isF64()))

@@ -16,7 +16,8 @@ inline constexpr llvm::StringLiteral narrowedAttr = "nn.narrowed";
 /// Makes f32 and f64 tensors of `function`, which is nn, tensors of `type` (f16 or bf16). Arguments and
 /// results keep their types and are converted at the border; finite constants beyond the range of `type`
 /// become its greatest finite values, so that a mask's lowest number stays finite. Constants that are only
-/// scales of integers, or scales and biases of norms, stay as they are.
+/// scales of integers, or scales and biases of norms, stay as they are, and so do the sums of residual streams
+/// and what makes angles: see docs/numerics.md.
 void setFloatType(mlir::func::FuncOp function, mlir::FloatType type);
 
 /// Why the nn operation cannot be lowered, in one sentence that names its kind; empty if it can.

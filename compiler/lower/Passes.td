@@ -6,6 +6,8 @@ include "mlir/Pass/PassBase.td"
 def SetFloatType : Pass<"npuc-set-float-type", "::mlir::func::FuncOp"> {
   let summary = "stores floats in 16 bits";
   let description = [{
+    All but norms' scales and biases, the sums of residual streams, and angles: see docs/numerics.md.
+
     ```mlir
     func.func @main(%x: tensor<4xf32>) -> tensor<4xf32> {
       %y = nn.relu %x : (tensor<4xf32>) -> tensor<4xf32>
