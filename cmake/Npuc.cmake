@@ -4,12 +4,17 @@ add_library(npuc_options INTERFACE)
 target_include_directories(npuc_options INTERFACE
   $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}> $<BUILD_INTERFACE:${PROJECT_BINARY_DIR}>)
 # Without contraction a product and a sum are two roundings on every machine, as they are written.
-target_compile_options(npuc_options INTERFACE -Wall -Wextra -Werror -Wno-unused-parameter -ffp-contract=off)
+set(options -Wall -Wextra -Werror -Wno-unused-parameter -ffp-contract=off)
+if(CMAKE_CXX_COMPILER_ID MATCHES Clang)
+  # Clang builds what is sanitized. "GCC ivdep" is a hint to GCC's vectorizer alone, and libstdc++'s own std::stable_sort uses
+  # what it deprecates.
+  list(APPEND options -Wno-unknown-pragmas -Wno-deprecated-declarations)
+endif()
 if(NPUC_SANITIZE)
-  target_compile_options(npuc_options INTERFACE -fsanitize=${NPUC_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
-  target_compile_definitions(npuc_options INTERFACE _GLIBCXX_ASSERTIONS)
+  list(APPEND options -fsanitize=${NPUC_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all -D_GLIBCXX_ASSERTIONS)
   target_link_options(npuc_options INTERFACE -fsanitize=${NPUC_SANITIZE})
 endif()
+target_compile_options(npuc_options INTERFACE "$<BUILD_INTERFACE:${options}>")
 
 # npuc_library(NAME SOURCES a.cpp… [LINK lib…] [PROTOS x.proto…]): a static library, included by paths from the root.
 function(npuc_library name)
@@ -47,8 +52,7 @@ function(npuc_simd library)
   foreach(level ${levels})
     add_library(${library}_${level} OBJECT ${arg_SOURCES})
     target_compile_definitions(${library}_${level} PRIVATE NPUC_SIMD=${level})
-    target_compile_options(${library}_${level} PRIVATE ${${level}} -O3 -fno-math-errno -fno-trapping-math
-      $<$<CXX_COMPILER_ID:Clang>:-Wno-unknown-pragmas>) # "GCC ivdep", a hint to GCC's vectorizer
+    target_compile_options(${library}_${level} PRIVATE ${${level}} -O3 -fno-math-errno -fno-trapping-math)
     target_link_libraries(${library}_${level} PRIVATE npuc_options)
     target_sources(${library} PRIVATE $<TARGET_OBJECTS:${library}_${level}>)
   endforeach()

@@ -163,8 +163,6 @@ TargetCheck checkTarget(ModuleOp module, const target::TargetDescription &descri
   Findings findings;
   findings.obstacles = obstaclesOf(main, description, precision == Precision::Int8);
   countBytes(main, report);
-  findings.require(nullptr, CapabilityId::DramBytes, description,
-                   {.count = report.constantBytes + report.boundaryBytes});
   report.obstacles = std::move(findings.obstacles);
   return report;
 }
@@ -198,6 +196,10 @@ std::vector<Obstacle> obstaclesOf(func::FuncOp function, const target::TargetDes
   for (Operation &op : function.front())
     if (llvm::isa<nn::NNDialect>(op.getDialect()) && !llvm::isa<nn::ConstantOp>(op))
       checkOperation(&op, target, integers, findings);
+  TargetCheck bytes;
+  countBytes(function, bytes);
+  findings.require(nullptr, CapabilityId::DramBytes, target,
+                   {.count = bytes.constantBytes + bytes.boundaryBytes});
   return std::move(findings.obstacles);
 }
 

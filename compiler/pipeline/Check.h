@@ -32,8 +32,8 @@ struct Obstacle {
 };
 
 /// What of a function of nn in one block does not compile for the target, in the types that it has: what the
-/// lowering does not take, and the types, functions and transfers that the target lacks. Those of one cause
-/// are together.
+/// lowering does not take, and the types, functions, transfers and device memory that the target lacks. Those
+/// of one cause are together.
 /// `integers`: floats that are multiplied will be quantized to i8.
 std::vector<Obstacle> obstaclesOf(mlir::func::FuncOp function, const target::TargetDescription &target,
                                   bool integers = false);

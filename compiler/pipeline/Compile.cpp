@@ -34,6 +34,7 @@
 
 #include <fmt/format.h>
 
+#include <filesystem>
 #include <limits>
 
 #include "mlir/IR/Diagnostics.h"
@@ -439,7 +440,23 @@ std::optional<std::vector<std::byte>> Compilation::constant(uint32_t buffer, Dia
   return std::vector<std::byte>(bytes.begin(), bytes.end());
 }
 
+bool Compilation::readsConstantsFrom(const std::string &path) const {
+  bool found = false;
+  func::FuncOp function = state_->main();
+  for (unsigned i = 0; i < function.getNumArguments(); ++i)
+    if (auto value = function.getArgAttrOfType<TypedAttr>(i, lower::valueAttr))
+      value.walk([&](nn::ExternalAttr part) {
+        std::error_code none;
+        found |= std::filesystem::equivalent(path, part.getPath().str(), none);
+      });
+  return found;
+}
+
 bool Compilation::write(const std::string &path, bool withConstants, Diagnostics &diagnostics) const {
+  if (withConstants && readsConstantsFrom(path)) {
+    diagnostics.error(path, "would overwrite the model's weights", "", "name another file");
+    return false;
+  }
   std::optional<artifact::Writer> writer = artifact::Writer::toFile(path, diagnostics);
   return writer && fill(*writer, withConstants, diagnostics);
 }

@@ -90,6 +90,7 @@ public:
 
 private:
   struct State;
+  bool readsConstantsFrom(const std::string &path) const;
   bool fill(artifact::Writer &writer, bool withConstants, Diagnostics &diagnostics) const;
   explicit Compilation(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;

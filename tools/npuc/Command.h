@@ -35,7 +35,4 @@ Command addVersion(CLI::App &tool);
 /// Writes text to a file, or to standard output if no file is named (or "-").
 bool writeText(const std::string &path, const std::string &text, Diagnostics &diagnostics);
 
-/// Whether a file can be written there: to say so before long work. What is not a regular file is not tried.
-bool isWritable(const std::string &path, Diagnostics &diagnostics);
-
 } // namespace npuc::tool

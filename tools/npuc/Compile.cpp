@@ -2,6 +2,7 @@
 #include "tools/npuc/Command.h"
 #include "tools/npuc/ModelOptions.h"
 #include "tools/npuc/Steps.h"
+#include "tools/npurun/RunArtifact.h"
 
 #include <filesystem>
 
@@ -22,7 +23,10 @@ std::string dumpName(pipeline::Level level) {
 
 bool compileModel(Options &options, Session &session) {
   Diagnostics &d = session.diagnostics;
-  if (!options.model.finish({}, d) || (!options.output.empty() && !isWritable(options.output, d)))
+  bool good = options.model.finish({}, d);
+  std::vector<NamedFile> read = options.model.files();
+  read.push_back({"--resume-from", options.resumeFrom});
+  if (!checkFiles({{"--output", options.output == "-" ? "" : options.output}}, read, d) || !good)
     return false;
   std::optional<pipeline::Level> level =
       options.emit.empty() ? pipeline::Level::Isa : pipeline::levelFromName(options.emit);

@@ -125,7 +125,9 @@ void ModelOptions::add(CLI::App &app) {
   app.add_option("--shape", shapes,
                  "sizes of an input, NAME=1x128, or of a symbolic dimension, NAME=128; repeatable")
       ->allow_extra_args(false);
-  app.add_option("--threads", compile.threads, "threads to compile and run with")->capture_default_str();
+  app.add_option("--threads", compile.threads, "threads to compile and run with; 0: one for each processor")
+      ->check(CLI::Range(0u, mostThreads))
+      ->capture_default_str();
 }
 
 void ModelOptions::addTarget(CLI::App &app) {
@@ -155,13 +157,20 @@ bool ModelOptions::finish(const std::vector<NamedArray> &inputs, Diagnostics &di
                         "sizes are numbers with x between, as in 1x128");
       continue;
     }
-    compile.shapes[shape.substr(0, equals)] = *sizes;
+    auto [known, isNew] = compile.shapes.try_emplace(shape.substr(0, equals), *sizes);
+    if (!isNew && known->second != *sizes)
+      diagnostics.error("--shape=" + shape, "'" + known->first + "' has other sizes in an earlier --shape");
   }
   if (!inputs.empty() && !checkInputs(model, inputs, diagnostics))
     return false;
   for (const NamedArray &input : inputs)
     compile.shapes.try_emplace(input.name, input.array.shape);
   return readCalibration(diagnostics) && !diagnostics.hasErrors();
+}
+
+std::vector<NamedFile> ModelOptions::files() const {
+  const bool isPath = compile.target.find_first_of("/.") != std::string::npos;
+  return {{"MODEL", model}, {"--target", isPath ? compile.target : ""}, {"--calibration", calibration}};
 }
 
 bool ModelOptions::readCalibration(Diagnostics &diagnostics) {

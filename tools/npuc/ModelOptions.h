@@ -3,6 +3,7 @@
 
 #include "compiler/pipeline/Compile.h"
 #include "support/Npz.h"
+#include "tools/npurun/RunArtifact.h"
 
 #include <CLI/CLI.hpp>
 
@@ -25,6 +26,9 @@ struct ModelOptions {
   /// Completes `compile`: shapes from --shape, then from `inputs`, if there are any, for the inputs that
   /// --shape leaves; without either, from the calibration's arrays. Inputs must be the model's.
   bool finish(const std::vector<NamedArray> &inputs, Diagnostics &diagnostics);
+
+  /// The files that these options name, to be read.
+  std::vector<NamedFile> files() const;
 
 private:
   bool readCalibration(Diagnostics &diagnostics);

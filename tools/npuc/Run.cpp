@@ -18,7 +18,8 @@ struct Options {
 
   /// What the run is about, with shapes bound.
   std::unique_ptr<pipeline::Compilation> import(const std::vector<NamedArray> &inputs, Diagnostics &d) {
-    if (!model.finish(inputs, d) || (!run.outputs.empty() && !isWritable(run.outputs, d)))
+    bool good = model.finish(inputs, d);
+    if (!run.checkFiles(model.files(), d) || !good)
       return nullptr;
     return tool::import(model.model, model.compile, d);
   }

@@ -5,7 +5,6 @@
 #include "support/File.h"
 #include "tools/npurun/RunArtifact.h"
 
-#include <filesystem>
 #include <iostream>
 #include <stdexcept>
 
@@ -17,13 +16,6 @@ bool writeText(const std::string &path, const std::string &text, Diagnostics &di
     return true;
   }
   return writeFile(path, std::as_bytes(std::span(text)), diagnostics);
-}
-
-bool isWritable(const std::string &path, Diagnostics &diagnostics) {
-  std::error_code none;
-  if (std::filesystem::exists(path, none) && !std::filesystem::is_regular_file(path, none))
-    return true;
-  return AtomicFile::create(path, diagnostics).has_value();
 }
 
 namespace {

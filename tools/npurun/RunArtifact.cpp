@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
@@ -217,7 +218,44 @@ void setRegistersOnly(npurt::Session &session, const RunOptions &options) {
     throw failure;
 }
 
+bool isSpecial(const std::string &path) {
+  std::error_code none;
+  return std::filesystem::exists(path, none) && !std::filesystem::is_regular_file(path, none);
+}
+
+bool isSameFile(const std::string &a, const std::string &b) {
+  std::error_code none;
+  return std::filesystem::equivalent(a, b, none) ||
+         std::filesystem::weakly_canonical(a, none) == std::filesystem::weakly_canonical(b, none);
+}
+
 } // namespace
+
+bool checkFiles(const std::vector<NamedFile> &written, const std::vector<NamedFile> &read,
+                Diagnostics &diagnostics) {
+  const size_t before = diagnostics.errorCount();
+  std::vector<NamedFile> others = read;
+  for (const NamedFile &file : written) {
+    if (file.path.empty() || isSpecial(file.path))
+      continue;
+    auto same = std::ranges::find_if(others, [&](const NamedFile &other) {
+      return !other.path.empty() && isSameFile(file.path, other.path);
+    });
+    if (same != others.end())
+      diagnostics.error(file.option + " " + file.path, "would overwrite the file of " + same->option, "",
+                        "name another file");
+    else
+      AtomicFile::create(file.path, diagnostics);
+    others.push_back(file);
+  }
+  return diagnostics.errorCount() == before;
+}
+
+bool RunOptions::checkFiles(std::vector<NamedFile> read, Diagnostics &diagnostics) const {
+  read.push_back({"--inputs", inputs});
+  return tool::checkFiles({{"--outputs", outputs}, {"--profile", profile}, {"--report", report}}, read,
+                          diagnostics);
+}
 
 void RunOptions::add(CLI::App &app) {
   app.add_option("--inputs", inputs, "a .npz or .npy file with an array for each input (and register)");
@@ -233,6 +271,9 @@ void RunOptions::add(CLI::App &app) {
 }
 
 void runArtifact(const npurt::Artifact &artifact, const std::string &name, const RunOptions &options) {
+  Failure failure;
+  if (!options.checkFiles({{"the artifact", name}}, failure.diagnostics))
+    throw failure;
   npurt_device_options deviceOptions{};
   deviceOptions.size = sizeof deviceOptions;
   deviceOptions.threads = options.threads;

@@ -17,6 +17,20 @@ namespace npuc::tool {
 /// Exit codes.
 enum Status { Done = 0, UsersMistake = 1, WrongUsage = 2, OurBug = 70 };
 
+/// What --threads takes at most.
+inline constexpr unsigned mostThreads = 1024;
+
+/// A file that the command line names, and the option or argument by which it does.
+struct NamedFile {
+  std::string option, path;
+};
+
+/// Whether the files to be written can be, before long work is done for them, and whether each is another
+/// than all that are read and written. Files that are not named, and what is not a regular file, are not
+/// tried.
+bool checkFiles(const std::vector<NamedFile> &written, const std::vector<NamedFile> &read,
+                Diagnostics &diagnostics);
+
 struct RunOptions {
   std::string inputs, outputs, device = "npu-sim", profile, report, entryPoint, deviceFolder;
   bool timingOnly = false, json = false;
@@ -24,6 +38,8 @@ struct RunOptions {
 
   /// All but the device and its threads.
   void add(CLI::App &app);
+  /// checkFiles of what these options name, where `read` are further files that are read.
+  bool checkFiles(std::vector<NamedFile> read, Diagnostics &diagnostics) const;
 };
 
 /// What was found wrong, all of it; thrown once nothing more can be found.

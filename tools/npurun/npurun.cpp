@@ -10,7 +10,8 @@ int main(int argc, char **argv) {
   app.add_option("FILE", file, "an artifact (.npa)")->required();
   options.add(app);
   app.add_option("--device", options.device, "what to run on")->capture_default_str();
-  app.add_option("--threads", options.threads, "of the simulation; 0: one for each processor");
+  app.add_option("--threads", options.threads, "of the simulation; 0: one for each processor")
+      ->check(CLI::Range(0u, mostThreads));
   app.add_option("--diagnostics", diagnosticsForm, "form of errors: text or json")
       ->check(CLI::IsMember({"text", "json"}));
   try {

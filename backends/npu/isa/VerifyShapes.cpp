@@ -168,8 +168,9 @@ void checkContract(Context &context) {
   const Command &command = context.command;
   const unsigned b = command.rankBatch, m = command.rankM, n = command.rankN, k = command.rankK;
   checkContractTypes(context);
-  const bool ranksAgree =
-      checkRank(context, 0, b + m + k) & checkRank(context, 1, b + k + n) & checkRank(context, 2, b + m + n);
+  bool ranksAgree = checkRank(context, 0, b + m + k);
+  ranksAgree &= checkRank(context, 1, b + k + n);
+  ranksAgree &= checkRank(context, 2, b + m + n);
   if (!ranksAgree)
     return;
   checkEqualRun(context, {0, 0}, {1, 0}, b);
