@@ -2,17 +2,19 @@
 """Measures the matrix model × target × precision, and prints what it takes to compile and to simulate, how near the numbers are to
 onnxruntime's, and the simulated time with its efficiency. A hole in the matrix says its reason, in the compiler's words.
 
-Usage: ./dev bench [--models=FOLDER]… [--target=NAME]… [--precision=TYPE]… [--json=FILE] [--with=FILE] [--docs] [FILTER]
+Usage: ./dev bench [--models=FOLDER]… [--target=NAME]… [--precision=TYPE]… [--jobs=N] [--json=FILE] [--with=FILE] [--docs] [FILTER]
 
-Measured are the models of test/models, and those of each FOLDER: a subfolder NAME has model.onnx with its weights or a weights.json
-to make them from, and inputs_K.npz. FILTER keeps the models whose name contains it. --with takes what another run wrote with --json for
+Measured are the models of test/models, at the largest of their recorded sizes; those of each FOLDER; and those of the folder `models` in the
+cache (${XDG_CACHE_HOME:-~/.cache}/npuc/bench), which is where large models stay. A subfolder NAME has model.onnx with its weights
+or a weights.json to make them from, and inputs_K.npz: one row of the matrix for each K. FILTER keeps the models whose name contains it.
+--jobs measures N rows at a time: the seconds that it prints are then those of a busy machine. --with takes what another run wrote with --json for
 rows that this one does not measure, so that a long matrix can be measured in parts. --docs writes docs/models.md.
 """
 import argparse
+import concurrent.futures
 import json
 import pathlib
 import sys
-import tempfile
 
 import cases
 import measure
@@ -46,21 +48,26 @@ def main():
     parser.add_argument("--models", type=pathlib.Path, action="append", default=[])
     parser.add_argument("--target", action="append")
     parser.add_argument("--precision", action="append", choices=PRECISIONS)
+    parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--json", type=pathlib.Path)
     parser.add_argument("--with", dest="earlier", type=pathlib.Path, action="append", default=[])
     parser.add_argument("--docs", nargs="?", type=pathlib.Path, const=ROOT / "docs" / "models.md")
     parser.add_argument("filter", nargs="?", default="")
     args = parser.parse_args()
     build = args.build.resolve()
-    rows = []
-    with tempfile.TemporaryDirectory() as scratch:
-        for case in cases.cases(args.models, args.cache, args.filter):
-            for target in args.target or TARGETS:
-                for precision in args.precision or PRECISIONS:
-                    row = measure.measure(case, target, precision, build / "bin", pathlib.Path(scratch))
-                    rows.append(row)
-                    done = row.get("hole") or f"{row['simulated_ms']:.4f} ms"
-                    print(f"{row['model']} {target} {precision}: {done}", file=sys.stderr, flush=True)
+    kept = args.cache / "models"
+    found = cases.cases(args.models + ([kept] if kept.is_dir() else []), args.cache, args.filter)
+    wanted = [(case, target, precision) for case in found for target in args.target or TARGETS
+              for precision in args.precision or PRECISIONS]
+
+    def row(place):
+        measured = measure.measure(*place, build / "bin")
+        done = measured.get("hole") or f"{measured['simulated_ms']:.4f} ms"
+        print(f"{measured['model']} {measured['target']} {measured['precision']}: {done}", file=sys.stderr, flush=True)
+        return measured
+
+    with concurrent.futures.ThreadPoolExecutor(args.jobs) as workers:
+        rows = list(workers.map(row, wanted))
     if not rows:
         sys.exit("no model was measured")
     assumed, speed = report.assumedFields(rows), simulatorSpeed(build)

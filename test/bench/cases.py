@@ -58,12 +58,21 @@ def prepare(folder, cache):
     return out
 
 
-def smallest(folder):
-    """Of the recorded inputs, those of fewest rows; of these the largest."""
+def recorded(folder):
+    """The recorded inputs to measure: of the project's own small models the one of fewest rows, of these the largest; else all."""
     def key(path):
         arrays = [array for array in np.load(path).values() if array.ndim]
         return arrays[0].shape[0], -sum(array.size for array in arrays), path.name
-    return min(folder.glob("inputs_*.npz"), key=key, default=None)
+    ordered = sorted(folder.glob("inputs_*.npz"), key=key)
+    return ordered[:1] if folder.parent == FIXTURES else ordered
+
+
+def sizes(inputs):
+    """The first input's shape and, of a decoder whose mask covers them, how many positions are cached: 1x1+7."""
+    arrays = np.load(inputs)
+    shape = next(array.shape for array in arrays.values() if array.ndim)
+    past = arrays["attention_mask"].shape[-1] - shape[-1] if "attention_mask" in arrays else 0
+    return "x".join(map(str, shape)) + (f"+{past}" if past > 0 else "")
 
 
 def reference(graph, inputs, out):
@@ -116,17 +125,16 @@ def cases(roots, cache, wanted):
         if name == "minilm":
             yield from sentenceCases(prepared, scratch)
             continue
-        inputs = smallest(folder)
+        found = recorded(folder)
         if name in SEEDED:
             random = np.random.default_rng(0)
-            inputs = save(scratch / f"{name}.npz", {key: random.standard_normal(shape, np.float32)
-                                                    for key, shape in SEEDED[name].items()})
-        if not inputs:
+            found = [save(scratch / f"{name}.npz", {key: random.standard_normal(shape, np.float32)
+                                                    for key, shape in SEEDED[name].items()})]
+        if not found:
             print(f"{name}: no inputs_*.npz", file=sys.stderr)
-            continue
         graph = prepared / "model.onnx"
-        recorded = inputs.with_name(inputs.name.replace("inputs", "expected"))
-        if name in SEEDED or not recorded.exists():
-            recorded = reference(graph, inputs, scratch / f"{name}.{inputs.stem}.expected.npz")
-        shape = "x".join(map(str, next(array.shape for array in np.load(inputs).values() if array.ndim)))
-        yield Case(f"{name} {shape}", graph, inputs, recorded, inputs)
+        for inputs in found:
+            expected = inputs.with_name(inputs.name.replace("inputs", "expected"))
+            if name in SEEDED or not expected.exists():
+                expected = reference(graph, inputs, scratch / f"{name}.{inputs.stem}.expected.npz")
+            yield Case(f"{name} {sizes(inputs)}", graph, inputs, expected, inputs)

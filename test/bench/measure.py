@@ -1,9 +1,10 @@
 """One case on one target: compiled, simulated with numbers and for its time alone, and compared."""
 import json
 import os
+import pathlib
 import re
-import resource
 import subprocess
+import tempfile
 import threading
 import time
 
@@ -15,21 +16,24 @@ class Process:
     had, in MiB."""
 
     def __init__(self, command, limit=900):
-        start, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
-        child = subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        self.anonymous = 0.0
-        watch = threading.Thread(target=self._watch, args=(child.pid,), daemon=True)
-        watch.start()
-        try:
-            out, err = child.communicate(timeout=limit)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            out, err = child.communicate()
-            err += f"error: took more than {limit} s\n".encode()
-        self.seconds, after = time.monotonic() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
-        self.processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        watch.join()
-        self.status, self.out, self.err = child.returncode, out.decode(errors="replace"), err.decode(errors="replace")
+        start = time.monotonic()
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            child = subprocess.Popen([str(part) for part in command], stdout=out, stderr=err)
+            self.anonymous = 0.0
+            watch = threading.Thread(target=self._watch, args=(child.pid,), daemon=True)
+            watch.start()
+            timer = threading.Timer(limit, child.kill)
+            timer.start()
+            # Not Popen.wait: the processor time of this child alone is asked for.
+            _, status, usage = os.wait4(child.pid, 0)
+            child.returncode = os.waitstatus_to_exitcode(status)
+            late = not timer.is_alive()
+            timer.cancel()
+            self.seconds, self.processor = time.monotonic() - start, usage.ru_utime + usage.ru_stime
+            watch.join()
+            self.status, self.out, self.err = child.returncode, read(out), read(err)
+            if late:
+                self.err += f"error: took more than {limit} s\n"
 
     def _watch(self, pid):
         # A sample each 5 ms: a peak shorter than that may be missed.
@@ -43,6 +47,11 @@ class Process:
                 return
             self.anonymous = max(self.anonymous, int(found[1]) / 1024)
             time.sleep(0.005)
+
+
+def read(file):
+    file.seek(0)
+    return file.read().decode(errors="replace")
 
 
 def reason(process):
@@ -79,8 +88,13 @@ def compare(case, outputs):
     return result
 
 
-def measure(case, target, precision, tools, scratch):
+def measure(case, target, precision, tools):
     """A row of the matrix; one with "hole" says why there is nothing else."""
+    with tempfile.TemporaryDirectory() as scratch:
+        return measureIn(pathlib.Path(scratch), case, target, precision, tools)
+
+
+def measureIn(scratch, case, target, precision, tools):
     row = {"model": case.name, "target": target, "precision": precision}
     artifact, outputs = scratch / "model.npa", scratch / "outputs.npz"
     compile_ = [tools / "npuc", "compile", case.graph, f"--target={target}", f"--precision={precision}", "-o", artifact]
@@ -104,7 +118,4 @@ def measure(case, target, precision, tools, scratch):
         row[key] = report[key]
     # Bytes moved over those that no program can do without.
     row["dram_ratio"] = report["dram_bytes"]["bandwidth_share"] * report["simulated_cycles"] / report["bounds"]["dram_cycles"]
-    row |= compare(case, outputs)
-    os.remove(artifact)
-    os.remove(outputs)
-    return row
+    return row | compare(case, outputs)
