@@ -20,8 +20,8 @@ bool fitsView(nn::ConvOp op) {
 }
 
 /// `input`, whose spatial dimensions start with dimension `first`, padded with `fill` as far as the windows
-/// of `op` reach, and without what lies beyond them: where a dimension has one window, it is all of the
-/// dimension.
+/// of `op` reach. Where a dimension has one window, it is all of the dimension; elsewhere what lies beyond
+/// the windows stays, since a slice would keep a transpose from becoming part of them.
 template <typename OpTy>
 Value reached(LinalgBuilder &b, OpTy op, Value input, unsigned first, ArrayRef<int64_t> window, double fill) {
   ArrayRef<int64_t> shape = shapeOf(input), out = shapeOf(op.getResult()).drop_front(2);
@@ -30,8 +30,9 @@ Value reached(LinalgBuilder &b, OpTy op, Value input, unsigned first, ArrayRef<i
     int64_t extent = (out[d] - 1) * op.getStrides()[d] + (window[d] - 1) * op.getDilations()[d] + 1,
             before = op.getPads()[d], size = shape[first + d];
     low[first + d] = std::min(before, extent);
-    kept[first + d] = std::clamp<int64_t>(extent - before, 0, size);
-    high[first + d] = extent - low[first + d] - kept[first + d];
+    if (int64_t within = std::max<int64_t>(extent - before, 0); within < size && out[d] == 1)
+      kept[first + d] = within;
+    high[first + d] = std::max<int64_t>(extent - low[first + d] - kept[first + d], 0);
   }
   return b.pad(b.slice(input, offsets, kept), low, high, fill);
 }
