@@ -29,6 +29,8 @@ Value makeAttention(Node &node, Value query, Value key, Value value, const Atten
                                          node.named("softcap", options.softcap)};
   if (options.causalOffset)
     attributes.push_back(node.named("causal_offset", *options.causalOffset));
+  if (options.zeroMasked)
+    attributes.push_back(node.unit("zero_masked"));
   return node.make<nn::AttentionOp>(operands, attributes);
 }
 
@@ -91,6 +93,9 @@ void attention(Node &node) {
   if (node.integer("is_causal", 0) != 0)
     options.causalOffset = past;
   options.softcap = node.real("softcap", 0);
+  // ONNX leaves open what a row is that sees no key; in PyTorch, which exports this operator, and in
+  // onnxruntime it is 0.
+  options.zeroMasked = node.has(3);
   if (node.has(3))
     options.mask = widenMask(node, node.input(3), Node::typeOf(key).getDimSize(2));
   Value result = makeAttention(node, query, key, value, options);

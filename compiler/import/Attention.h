@@ -16,6 +16,7 @@ struct AttentionOptions {
   std::optional<float> scale;          ///< 1/√(head size) without one.
   std::optional<int64_t> causalOffset; ///< See nn.attention.
   float softcap = 0;
+  bool zeroMasked = false; ///< See nn.attention.
 };
 Value makeAttention(Node &node, Value query, Value key, Value value, const AttentionOptions &options);
 

@@ -329,12 +329,65 @@ void addResidualSums(func::FuncOp function, llvm::DenseSet<Operation *> &inF32) 
   }
 }
 
+/// Whether a value is computed with a number that fp16 cannot hold, as masks are that hide scores by adding
+/// the least number of f32; if so, what computes it from there on is to stay in f32.
+bool hidesScores(Value value, llvm::SetVector<Operation *> &inF32) {
+  Operation *op = value.getDefiningOp();
+  if (!op || !getElementTypeOrSelf(value.getType()).isF32())
+    return false;
+  if (auto constant = dyn_cast<nn::ConstantOp>(op)) {
+    auto dense = dyn_cast<DenseFPElementsAttr>(constant.getValue());
+    double most = APFloat::getLargest(APFloat::IEEEhalf()).convertToDouble();
+    return dense && llvm::any_of(dense.getValues<APFloat>(), [&](const APFloat &x) {
+             return x.isFinite() && x.convertToDouble() < -most;
+           });
+  }
+  if (!isa<nn::SelectOp, nn::AddOp, nn::SubOp, nn::MulOp, nn::MinOp, nn::MaxOp, nn::ReshapeOp,
+           nn::TransposeOp, nn::BroadcastOp, nn::SliceOp, nn::ConcatOp, nn::TriluOp>(op))
+    return false;
+  bool found = inF32.contains(op);
+  for (Value operand : found ? ValueRange() : ValueRange(op->getOperands()))
+    found |= hidesScores(operand, inF32);
+  if (found)
+    inF32.insert(op);
+  return found;
+}
+
+/// Also in f32: masks that add numbers beyond those of fp16. In fp16 such a number is 65504, a sum with which
+/// keeps something of the score; in f32 nothing is left of it, and a row all of whose keys are hidden has
+/// equal probabilities. The numbers become constants of their own.
+void addMasks(func::FuncOp function, llvm::DenseSet<Operation *> &inF32) {
+  llvm::SetVector<Operation *> found;
+  for (auto attention : function.front().getOps<nn::AttentionOp>())
+    if (Value mask = attention.getMask(); mask && !mask.getDefiningOp<nn::ConstantOp>())
+      hidesScores(mask, found);
+  OpBuilder builder(function.getContext());
+  for (Operation *op : found)
+    for (OpOperand &operand : op->getOpOperands())
+      if (auto constant = operand.get().getDefiningOp<nn::ConstantOp>();
+          constant && constant.getType().getElementType().isF32()) {
+        builder.setInsertionPoint(op);
+        Operation *own = builder.clone(*constant);
+        operand.set(own->getResult(0));
+        inF32.insert(own);
+      }
+  inF32.insert(found.begin(), found.end());
+}
+
+/// An attention takes its mask as it is: scores are in f32 anyway.
+bool isMask(OpOperand &use) {
+  auto attention = dyn_cast<nn::AttentionOp>(use.getOwner());
+  return attention && use.get() == attention.getMask();
+}
+
 } // namespace
 
 void npuc::lower::setFloatType(func::FuncOp function, FloatType type) {
   OpBuilder builder(function.getContext());
   llvm::DenseSet<Operation *> inF32 = angleOperations(function);
   addResidualSums(function, inF32);
+  if (type.isF16())
+    addMasks(function, inF32);
   auto converted = [&](Type old) -> RankedTensorType {
     auto tensor = dyn_cast<RankedTensorType>(old);
     if (!tensor || !(tensor.getElementType().isF32() || tensor.getElementType().isF64()))
@@ -365,7 +418,7 @@ void npuc::lower::setFloatType(func::FuncOp function, FloatType type) {
       auto rounded = nn::CastOp::create(builder, op->getLoc(), converted(result.getType()), result, true);
       result.replaceUsesWithIf(rounded, [&](OpOperand &use) {
         Operation *user = use.getOwner();
-        return user != rounded && !inF32.contains(user) && !isa<func::ReturnOp>(user);
+        return user != rounded && !inF32.contains(user) && !isa<func::ReturnOp>(user) && !isMask(use);
       });
       if (rounded->use_empty())
         rounded->erase();

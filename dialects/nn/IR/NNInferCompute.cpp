@@ -302,10 +302,10 @@ LogicalResult AttentionOp::inferReturnTypes(MLIRContext *, std::optional<Locatio
       return emitOptionalError(location, "mask ", mask.getType(), " does not broadcast to scores [",
                                ArrayRef(scores), "]");
     Type element = typeOf(mask).getElementType();
-    bool fits =
-        query.getElementType().isInteger(8) ? isa<FloatType>(element) : element == query.getElementType();
+    bool fits = query.getElementType().isInteger(8) ? isa<FloatType>(element)
+                                                    : element.isF32() || element == query.getElementType();
     if (!element.isInteger(1) && !fits)
-      return emitOptionalError(location, "mask must be of i1 or ", query.getElementType(), ", found ",
+      return emitOptionalError(location, "mask must be of i1, f32 or ", query.getElementType(), ", found ",
                                element);
   }
   if (adaptor.getSoftcap().isNegative())
