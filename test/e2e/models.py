@@ -18,9 +18,10 @@ MODELS = pathlib.Path(__file__).resolve().parent.parent / "models"
 INTERPRETER = 1e-4
 # What each target stores floats in, and the error it is allowed: a few roundings of 2^-11 (fp16) or 2^-8 (bf16) in a row.
 TARGETS = {"atom": 4e-3, "sapeon-x330": 4e-3, "toy": 4e-3, "rngd": 3e-2}
-COMPILED = ["bert-tiny-cls-eager-ts11", "bert-tiny-cls-ts", "bert-tiny-cls-dynamo23", "clip-text-tiny-dynamo", "gpt2-tiny-dynamo", "gpt2-tiny-ts",
-            "llama-tiny-dynamo", "llama-tiny-dynamo23", "llama-tiny-ts", "t5-tiny-decoder-with-past-ts",
-            "t5-tiny-encoder-ts", "vit-tiny-dynamo", "vit-tiny-ts", "whisper-tiny-encoder-ts"]
+COMPILED = ["bert-tiny-cls-dynamo23", "bert-tiny-cls-eager-ts11", "bert-tiny-cls-ts", "clip-text-tiny-dynamo",
+            "gemma2-tiny-eager-ts", "gpt2-tiny-dynamo", "gpt2-tiny-ts", "llama-tiny-dynamo", "llama-tiny-dynamo23",
+            "llama-tiny-ts", "qwen2-tiny-onnxruntime", "roberta-tiny-ts", "t5-tiny-decoder-with-past-ts",
+            "t5-tiny-encoder-ts", "vit-tiny-dynamo", "vit-tiny-ts", "wav2vec2-tiny-dynamo", "whisper-tiny-encoder-ts"]
 # Models without recorded inputs, and the sizes of seeded ones.
 SEEDED = {"whisper-tiny-encoder-ts": {"input_features": [1, 80, 3000]}}
 # Multiplied as integers, calibrated on the very inputs: a decoder with cached positions, an encoder of images and one of speech, on three
