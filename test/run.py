@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Run every test layer against a build and end with one line "N passed, N failed".
 
-Usage: run.py --build build/release [--layer unit] [FILTER]
+Usage: run.py --build build/release [--sanitized build/asan-quick]... [--layer unit] [FILTER]
 
 A layer is a function that yields (name, passed, detail). FILTER keeps the tests whose name contains it. A runner that dies
 or reports no test is itself a failure. Exit status: 0 if nothing failed and something passed.
@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import xml.etree.ElementTree as xml
+from concurrent.futures import ThreadPoolExecutor
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -42,6 +43,26 @@ def unit(build, scratch):
     for name in sorted(os.listdir(folder)):
         report = os.path.join(scratch, name + ".xml")
         yield from junit("unit", [os.path.join(folder, name), "-r", "junit", "-o", report], report)
+
+
+def sanitized(build, scratch):
+    """The unit tests of a build with sanitizers, but those of speed: what sanitizers find ends a test."""
+    symbolizer = os.path.join(os.environ.get("NPUC_LLVM", "/usr/lib/llvm-22"), "bin", "llvm-symbolizer")
+    env = os.environ | {
+        "ASAN_OPTIONS": f"detect_leaks=1:detect_stack_use_after_return=1:external_symbolizer_path={symbolizer}",
+        "UBSAN_OPTIONS": f"print_stacktrace=1:external_symbolizer_path={symbolizer}",
+        "TSAN_OPTIONS": f"halt_on_error=1:second_deadlock_stack=1:external_symbolizer_path={symbolizer}",
+    }
+    layer, folder = os.path.basename(build), os.path.join(build, "tests", "unit")
+
+    def run(name):
+        report = os.path.join(scratch, f"{layer}-{name}.xml")
+        command = [os.path.join(folder, name), "~[speed]", "-r", "junit", "-o", report]
+        return list(junit(layer, command, report, env))
+
+    with ThreadPoolExecutor(2) as pool:
+        for cases in pool.map(run, sorted(os.listdir(folder))):
+            yield from cases
 
 
 def conformance(build, scratch):
@@ -78,14 +99,17 @@ LAYERS = {"unit": unit, "lit": lit, "conformance": conformance, "e2e": e2e}
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", required=True)
+    parser.add_argument("--sanitized", action="append", default=[], help="a build with sanitizers, to run unit tests of")
     parser.add_argument("--layer", choices=LAYERS, action="append")
     parser.add_argument("filter", nargs="?", default="")
     args = parser.parse_args()
     passed = failed = 0
     with tempfile.TemporaryDirectory() as scratch:
-        for layer in args.layer or LAYERS:
+        runs = [(layer, LAYERS[layer], args.build) for layer in args.layer or LAYERS]
+        runs += [(os.path.basename(build), sanitized, build) for build in args.sanitized]
+        for layer, run, build in runs:
             before = passed, failed
-            for name, ok, detail in LAYERS[layer](os.path.abspath(args.build), scratch):
+            for name, ok, detail in run(os.path.abspath(build), scratch):
                 if args.filter not in name:
                     continue
                 passed, failed = passed + ok, failed + (not ok)

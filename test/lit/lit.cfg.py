@@ -14,6 +14,10 @@ config.test_source_root = os.path.dirname(__file__)
 config.test_exec_root = config.npuc_lit_build
 config.environment["PATH"] = os.pathsep.join([config.npuc_tools, config.llvm_tools, os.environ["PATH"]])
 config.substitutions.append(("%models", os.path.join(config.npuc_source, "test", "models")))
+config.substitutions.append(("%examples", os.path.join(config.npuc_source, "examples")))
+config.substitutions.append(("%build", os.path.dirname(config.npuc_tools)))
+config.substitutions.append(("%cxx", config.npuc_cxx))
+config.substitutions.append(("%sanitize", f"-fsanitize={config.npuc_sanitize}" if config.npuc_sanitize else "''"))
 cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
 python = os.path.join(cache, "npuc", "venv", "bin", "python")  # made by ./dev setup
 for script in ("model", "arrays", "fails", "interrupt"):

@@ -248,8 +248,13 @@ public:
     return std::bit_cast<double>(bits);
   }
 
-  // A count of entries that take at least `least` bytes each.
-  size_t count(size_t least, const char *what) { return number(left() / least, what); }
+  // A count of entries that take at least `least` bytes each, of those that are left behind the count.
+  size_t count(size_t least, const char *what) {
+    uint64_t value = number(std::numeric_limits<uint64_t>::max(), what);
+    if (!failed_ && value > left() / least)
+      return fail(fmt::format("{} is {}, but at most {} is allowed", what, value, left() / least)), 0;
+    return value;
+  }
 
   std::string_view text(const char *what) {
     size_t length = count(1, what);

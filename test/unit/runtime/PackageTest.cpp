@@ -227,9 +227,9 @@ TEST_CASE("a program outside the tree builds against an installed prefix and run
   Result installed = run(cmake + " --install " + binaries + " --component npurt --prefix " + prefix);
   INFO(installed.output);
   REQUIRE(installed.status == 0);
-  Result configured =
-      run(cmake + " -G Ninja -S " + std::string(NPUC_SOURCE_DIR) + "/examples/embed -B " + build +
-          " -DCMAKE_PREFIX_PATH=" + prefix + " -DCMAKE_EXE_LINKER_FLAGS=" + NPUC_LINK_FLAGS);
+  Result configured = run(cmake + " -G Ninja -S " + std::string(NPUC_SOURCE_DIR) + "/examples/embed -B " +
+                          build + " -DCMAKE_PREFIX_PATH=" + prefix +
+                          " " NPUC_COMPILERS " -DCMAKE_EXE_LINKER_FLAGS=" + NPUC_LINK_FLAGS);
   INFO(configured.output);
   REQUIRE(configured.status == 0);
   Result built = run(cmake + " --build " + build);

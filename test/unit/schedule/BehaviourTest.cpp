@@ -279,7 +279,7 @@ TEST_CASE("A report shows queues over time") {
   CHECK(listing(solution, limits).substr(0, 50).find("0 100 core 0 dma0.0 copy \n100 ") == 0);
 }
 
-TEST_CASE("A few hundred thousand operations take seconds") {
+TEST_CASE("A few hundred thousand operations take seconds", "[speed]") {
   const int rounds = 700; // 4 cores · (4 · 10 + 1) · 700 ≈ 115,000; NPUC_SCALE=8 for a million
   const char *scale = std::getenv("NPUC_SCALE");
   const TileGraph graph = largeGraph(4, scale ? rounds * std::atoi(scale) : rounds);
