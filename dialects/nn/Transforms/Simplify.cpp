@@ -90,40 +90,40 @@ struct GatherConsecutive : OpRewritePattern<GatherOp> {
   }
 };
 
+/// Whether the tuples, as row-major positions in a tensor of `shape`, count from 0.
+bool countPositions(Value indices, ArrayRef<int64_t> shape) {
+  RankedTensorType type = typeOf(indices);
+  if (DenseElementsAttr dense = denseOf(indices)) {
+    auto values = dense.getValues<APInt>();
+    size_t tuple = shape.size();
+    for (int64_t i = 0; i < type.getNumElements() / static_cast<int64_t>(tuple); ++i) {
+      int64_t position = 0;
+      for (size_t d = 0; d < tuple; ++d)
+        position = position * shape[d] + values[i * tuple + d].getSExtValue();
+      if (position != i)
+        return false;
+    }
+    return true;
+  }
+  auto concat = indices.getDefiningOp<ConcatOp>();
+  if (!concat || concat.getInputs().size() != shape.size() ||
+      static_cast<int64_t>(concat.getAxis()) != type.getRank() - 1)
+    return false;
+  Affine position{0, SmallVector<int64_t>(type.getRank(), 0)};
+  for (auto [part, size] : llvm::zip(concat.getInputs(), shape)) {
+    auto affine = asAffine(part);
+    if (!affine)
+      return false;
+    position.constant = position.constant * size + affine->constant;
+    for (auto [step, more] : llvm::zip(position.steps, affine->steps))
+      step = step * size + more;
+  }
+  return isCount(position, typeOf(concat.getInputs()[0]).getShape()) && position.constant == 0;
+}
+
 /// A gather_nd by every index tuple in order: a reshape.
 struct GatherNdInOrder : OpRewritePattern<GatherNdOp> {
   using OpRewritePattern::OpRewritePattern;
-
-  /// Whether the tuples, as row-major positions in a tensor of `shape`, count from 0.
-  static bool countPositions(Value indices, ArrayRef<int64_t> shape) {
-    RankedTensorType type = typeOf(indices);
-    if (DenseElementsAttr dense = denseOf(indices)) {
-      auto values = dense.getValues<APInt>();
-      size_t tuple = shape.size();
-      for (int64_t i = 0; i < type.getNumElements() / static_cast<int64_t>(tuple); ++i) {
-        int64_t position = 0;
-        for (size_t d = 0; d < tuple; ++d)
-          position = position * shape[d] + values[i * tuple + d].getSExtValue();
-        if (position != i)
-          return false;
-      }
-      return true;
-    }
-    auto concat = indices.getDefiningOp<ConcatOp>();
-    if (!concat || concat.getInputs().size() != shape.size() ||
-        static_cast<int64_t>(concat.getAxis()) != type.getRank() - 1)
-      return false;
-    Affine position{0, SmallVector<int64_t>(type.getRank(), 0)};
-    for (auto [part, size] : llvm::zip(concat.getInputs(), shape)) {
-      auto affine = asAffine(part);
-      if (!affine)
-        return false;
-      position.constant = position.constant * size + affine->constant;
-      for (auto [step, more] : llvm::zip(position.steps, affine->steps))
-        step = step * size + more;
-    }
-    return isCount(position, typeOf(concat.getInputs()[0]).getShape()) && position.constant == 0;
-  }
 
   LogicalResult matchAndRewrite(GatherNdOp gather, PatternRewriter &rewriter) const override {
     RankedTensorType input = typeOf(gather.getInput()), indices = typeOf(gather.getIndices());
@@ -133,6 +133,22 @@ struct GatherNdInOrder : OpRewritePattern<GatherNdOp> {
         !countPositions(gather.getIndices(), input.getShape().take_front(tuple)))
       return rewriter.notifyMatchFailure(gather, "indices do not name every slice in order");
     rewriter.replaceOpWithNewOp<ReshapeOp>(gather, gather.getType(), gather.getInput());
+    return success();
+  }
+};
+
+/// A scatter_nd over every index tuple in order, as TorchScript writes an assignment to a slice that is the
+/// whole: the updates.
+struct ScatterNdInOrder : OpRewritePattern<ScatterNdOp> {
+  using OpRewritePattern::OpRewritePattern;
+
+  LogicalResult matchAndRewrite(ScatterNdOp scatter, PatternRewriter &rewriter) const override {
+    int64_t tuple = typeOf(scatter.getIndices()).getShape().back();
+    if (scatter.getReduction() != ScatterReduction::None || tuple == 0 ||
+        typeOf(scatter.getUpdates()).getNumElements() != scatter.getType().getNumElements() ||
+        !countPositions(scatter.getIndices(), scatter.getType().getShape().take_front(tuple)))
+      return rewriter.notifyMatchFailure(scatter, "indices do not name every slice in order");
+    rewriter.replaceOpWithNewOp<ReshapeOp>(scatter, scatter.getType(), scatter.getUpdates());
     return success();
   }
 };
@@ -291,8 +307,8 @@ struct Simplify : impl::NNSimplifyBase<Simplify> {
 } // namespace
 
 void populateSimplifyPatterns(RewritePatternSet &patterns) {
-  patterns.add<SinkBroadcast, GatherConsecutive, GatherNdInOrder, TransposeBeforeJoin, KeepBatch,
-               KeepRowsOfSoftmax, KeepDimensions, InvertCompare>(patterns.getContext());
+  patterns.add<SinkBroadcast, GatherConsecutive, GatherNdInOrder, ScatterNdInOrder, TransposeBeforeJoin,
+               KeepBatch, KeepRowsOfSoftmax, KeepDimensions, InvertCompare>(patterns.getContext());
 }
 
 } // namespace npuc::nn

@@ -89,3 +89,30 @@ func.func @inverted(%a: tensor<3xi64>, %b: tensor<3xi64>, %x: tensor<3xf32>, %y:
   %3 = nn.not %2 : (tensor<3xi1>) -> tensor<3xi1>
   return %1, %3 : tensor<3xi1>, tensor<3xi1>
 }
+
+// Every tuple of the first two dimensions in order, the last one's computed: the updates are the result.
+// CHECK-LABEL: @scatter_everything
+// CHECK-SAME: %{{.*}}: tensor<2x3x4xf32>, %[[U:.*]]: tensor<2x3x4xf32>
+// CHECK-NEXT: return %[[U]]
+func.func @scatter_everything(%x: tensor<2x3x4xf32>, %updates: tensor<2x3x4xf32>) -> tensor<2x3x4xf32> {
+  %rows = nn.constant dense<[[[0], [0], [0]], [[1], [1], [1]]]> : tensor<2x3x1xi64>
+  %range = nn.range {start = 0 : i64, step = 1 : i64} : tensor<3xi64>
+  %shaped = nn.reshape %range : (tensor<3xi64>) -> tensor<1x3x1xi64>
+  %columns = nn.broadcast %shaped : (tensor<1x3x1xi64>) -> tensor<2x3x1xi64>
+  %tuples = nn.concat %rows, %columns {axis = 2 : i64} : (tensor<2x3x1xi64>, tensor<2x3x1xi64>) -> tensor<2x3x2xi64>
+  %0 = nn.scatter_nd none %x, %tuples, %updates : (tensor<2x3x4xf32>, tensor<2x3x2xi64>, tensor<2x3x4xf32>) -> tensor<2x3x4xf32>
+  return %0 : tensor<2x3x4xf32>
+}
+
+// The rows in another order stay; so do sums, and a part.
+// CHECK-LABEL: @scatter_otherwise
+// CHECK-COUNT-3: nn.scatter_nd
+func.func @scatter_otherwise(%x: tensor<2x4xf32>, %updates: tensor<2x4xf32>, %one: tensor<1x4xf32>) -> (tensor<2x4xf32>, tensor<2x4xf32>, tensor<2x4xf32>) {
+  %swapped = nn.constant dense<[[1], [0]]> : tensor<2x1xi64>
+  %ordered = nn.constant dense<[[0], [1]]> : tensor<2x1xi64>
+  %first = nn.constant dense<0> : tensor<1x1xi64>
+  %0 = nn.scatter_nd none %x, %swapped, %updates : (tensor<2x4xf32>, tensor<2x1xi64>, tensor<2x4xf32>) -> tensor<2x4xf32>
+  %1 = nn.scatter_nd add %x, %ordered, %updates : (tensor<2x4xf32>, tensor<2x1xi64>, tensor<2x4xf32>) -> tensor<2x4xf32>
+  %2 = nn.scatter_nd none %x, %first, %one : (tensor<2x4xf32>, tensor<1x1xi64>, tensor<1x4xf32>) -> tensor<2x4xf32>
+  return %0, %1, %2 : tensor<2x4xf32>, tensor<2x4xf32>, tensor<2x4xf32>
+}
