@@ -147,6 +147,12 @@ bool isInRange(const Array &array, int64_t least, int64_t greatest, const std::s
 
 } // namespace
 
+/// What the model declares where `narrowed` says it, else `own`.
+ElementType declaredType(mlir::Attribute narrowed, ElementType own) {
+  auto declared = llvm::dyn_cast_or_null<mlir::TypeAttr>(narrowed);
+  return declared ? *elementTypeOf(declared.getValue()) : own;
+}
+
 std::optional<std::vector<HostTensor>> bindArguments(mlir::func::FuncOp function,
                                                      std::span<const NamedArray> inputs, ThreadPool &pool,
                                                      Diagnostics &diagnostics) {
@@ -168,9 +174,10 @@ std::optional<std::vector<HostTensor>> bindArguments(mlir::func::FuncOp function
     }
     auto index = static_cast<unsigned>(found - names.begin());
     auto type = llvm::cast<mlir::RankedTensorType>(function.getArgumentTypes()[index]);
-    // Integers that were narrowed are the model's 64 bits outside.
+    // Integers that were narrowed are the model's own outside.
     auto range = function.getArgAttrOfType<mlir::DenseI64ArrayAttr>(index, "nn.range");
-    ElementType element = elementTypeOf(type), wanted = range ? ElementType::I64 : element,
+    ElementType element = elementTypeOf(type),
+                wanted = declaredType(function.getArgAttr(index, "nn.narrowed"), element),
                 given = hasNumPyType(wanted) ? wanted : ElementType::F32;
     std::string where = "input '" + input.name + "'";
     if (input.array.type != given)
@@ -190,11 +197,11 @@ std::optional<std::vector<HostTensor>> bindArguments(mlir::func::FuncOp function
                              [&](const NamedArray &input) { return input.name == names[i]; });
     if (given)
       continue;
-    bool narrowed = function.getArgAttr(i, "nn.range") != nullptr;
-    diagnostics.error("input '" + names[i] + "'", "it is missing",
-                      "the model wants " +
-                          std::string(name(narrowed ? ElementType::I64 : elementTypeOf(type))) +
-                          " of shape " + shapeText(shapeOf(type)));
+    diagnostics.error(
+        "input '" + names[i] + "'", "it is missing",
+        "the model wants " +
+            std::string(name(declaredType(function.getArgAttr(i, "nn.narrowed"), elementTypeOf(type)))) +
+            " of shape " + shapeText(shapeOf(type)));
   }
   if (diagnostics.errorCount() != before)
     return std::nullopt;
@@ -211,10 +218,9 @@ std::optional<std::vector<NamedArray>> Interpreter::run(std::span<const NamedArr
     return std::nullopt;
   std::vector<NamedArray> outputs;
   for (auto [i, result] : llvm::enumerate(*results)) {
-    HostTensor plain = function_.getResultAttr(static_cast<unsigned>(i), "nn.narrowed")
-                           ? cast(pool_, result, ElementType::I64)
-                       : hasNumPyType(result.type()) ? result
-                                                     : cast(pool_, result, ElementType::F32);
+    ElementType declared =
+        declaredType(function_.getResultAttr(static_cast<unsigned>(i), "nn.narrowed"), result.type());
+    HostTensor plain = cast(pool_, result, hasNumPyType(declared) ? declared : ElementType::F32);
     outputs.push_back(
         {nameOf(function_.getResultAttrDict(static_cast<unsigned>(i)), "result", static_cast<unsigned>(i)),
          toArray(plain)});

@@ -17,12 +17,6 @@ Value same(OpBuilder &, Location, Scalars s) {
   return s[0];
 }
 
-/// A small integer as i32; floats are wide enough.
-Value widened(OpBuilder &b, Location loc, Scalars s) {
-  return isa<FloatType>(s[0].getType()) ? s[0]
-                                        : arith::ExtSIOp::create(b, loc, b.getI32Type(), s[0]).getResult();
-}
-
 /// An integer as f32; floats are that already.
 Value real(OpBuilder &b, Location loc, Value x) {
   return isa<FloatType>(x.getType()) ? x : arith::SIToFPOp::create(b, loc, b.getF32Type(), x).getResult();
@@ -86,6 +80,20 @@ SmallVector<unsigned> staying(ArrayRef<int64_t> shape, ArrayRef<int64_t> axes) {
   return dims;
 }
 
+/// e^(x − greatest of the row). With `zeroMasked` a row may be −∞ alone, whose powers are 0.
+Value power(OpBuilder &b, Location loc, Value x, Value greatest, bool zeroMasked) {
+  if (zeroMasked)
+    greatest = arith::MaximumFOp::create(b, loc, greatest, f32(b, loc, std::numeric_limits<float>::lowest()));
+  return math::ExpOp::create(b, loc, arith::SubFOp::create(b, loc, x, greatest));
+}
+
+/// x over the sum of a row's powers. With `zeroMasked` that may be 0, and so is the quotient.
+Value normalized(OpBuilder &b, Location loc, Value x, Value sum, bool zeroMasked) {
+  if (zeroMasked)
+    sum = arith::MaximumFOp::create(b, loc, sum, f32(b, loc, std::numeric_limits<float>::min()));
+  return arith::DivFOp::create(b, loc, x, sum);
+}
+
 Value softmax(nn::SoftmaxOp op, LinalgBuilder &b) {
   RankedTensorType type = typeOf(op.getResult());
   ArrayRef<int64_t> shape = type.getShape();
@@ -98,22 +106,11 @@ Value softmax(nn::SoftmaxOp op, LinalgBuilder &b) {
   auto wide = RankedTensorType::get(shape, b.b.getF32Type());
   Value powers =
       b.map({b.identity(op.getInput()), {greatest, rowMap}}, wide,
-            [&](OpBuilder &inner, Location loc, Scalars s) -> Value {
-              Value m = zero ? arith::MaximumFOp::create(
-                                   inner, loc, s[1], f32(inner, loc, std::numeric_limits<float>::lowest()))
-                                   .getResult()
-                             : s[1];
-              return math::ExpOp::create(inner, loc, arith::SubFOp::create(inner, loc, s[0], m));
-            });
+            [&](OpBuilder &inner, Location loc, Scalars s) { return power(inner, loc, s[0], s[1], zero); });
   Value sum = b.reduce(LinalgBuilder::Kind::Sum, {b.identity(powers)}, shape, rows, same);
-  return b.map(
-      {b.identity(powers), {sum, rowMap}}, type, [&](OpBuilder &inner, Location loc, Scalars s) -> Value {
-        Value divisor = zero ? arith::MaximumFOp::create(inner, loc, s[1],
-                                                         f32(inner, loc, std::numeric_limits<float>::min()))
-                                   .getResult()
-                             : s[1];
-        return arith::DivFOp::create(inner, loc, s[0], divisor);
-      });
+  return b.map({b.identity(powers), {sum, rowMap}}, type, [&](OpBuilder &inner, Location loc, Scalars s) {
+    return normalized(inner, loc, s[0], s[1], zero);
+  });
 }
 
 Value logSoftmax(nn::LogSoftmaxOp op, LinalgBuilder &b) {
@@ -246,20 +243,15 @@ Value attention(nn::AttentionOp op, LinalgBuilder &b) {
   bool zero = op.getZeroMasked();
   Value greatest = b.reduce(LinalgBuilder::Kind::Max, {b.identity(scores)}, scoreShape, rowLoops, same);
   Type powerType = op.isInteger() ? Type(b.b.getI8Type()) : storage;
-  Value powers =
-      b.map({b.identity(scores), {greatest, rowMap}}, RankedTensorType::get(scoreShape, powerType),
-            [&](OpBuilder &inner, Location loc, Scalars s) -> Value {
-              Value m = zero ? arith::MaximumFOp::create(
-                                   inner, loc, s[1], f32(inner, loc, std::numeric_limits<float>::lowest()))
-                                   .getResult()
-                             : s[1];
-              Value power = math::ExpOp::create(inner, loc, arith::SubFOp::create(inner, loc, s[0], m));
-              if (!op.isInteger())
-                return power;
-              power = arith::MulFOp::create(inner, loc, power, f32(inner, loc, 127));
-              return b.toInteger(inner, power, {}, powerType);
-            });
-  Value sum = b.reduce(LinalgBuilder::Kind::Sum, {b.identity(powers)}, scoreShape, rowLoops, widened);
+  Value powers = b.map({b.identity(scores), {greatest, rowMap}}, RankedTensorType::get(scoreShape, powerType),
+                       [&](OpBuilder &inner, Location loc, Scalars s) -> Value {
+                         Value x = power(inner, loc, s[0], s[1], zero);
+                         if (!op.isInteger())
+                           return x;
+                         x = arith::MulFOp::create(inner, loc, x, f32(inner, loc, 127));
+                         return b.toInteger(inner, x, {}, powerType);
+                       });
+  Value sum = b.reduce(LinalgBuilder::Kind::Sum, {b.identity(powers)}, scoreShape, rowLoops, same);
 
   extents = {batch, groups, heads, rows, width, keys};
   Value weighted = b.contract({powers, b.dims(6, {0, 1, 2, 3, 5})}, {op.getValue(), b.dims(6, {0, 1, 5, 4})},
@@ -267,14 +259,11 @@ Value attention(nn::AttentionOp op, LinalgBuilder &b) {
   Value output = b.map({b.identity(weighted), {sum, rowMap}},
                        RankedTensorType::get({batch, groups, heads, rows, width}, storage),
                        [&](OpBuilder &inner, Location loc, Scalars s) -> Value {
-                         Value x = real(inner, loc, s[0]), divisor = real(inner, loc, s[1]);
-                         if (zero)
-                           divisor = arith::MaximumFOp::create(
-                               inner, loc, divisor, f32(inner, loc, std::numeric_limits<float>::min()));
+                         Value x = real(inner, loc, s[0]);
                          if (op.isInteger())
                            x = arith::MulFOp::create(inner, loc, x,
                                                      f32(inner, loc, op.getValueScale().convertToFloat()));
-                         return arith::DivFOp::create(inner, loc, x, divisor);
+                         return normalized(inner, loc, x, real(inner, loc, s[1]), zero);
                        });
   return b.reshape(output, result.getShape());
 }

@@ -2,6 +2,8 @@
 
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 
+#include <cmath>
+
 using namespace mlir;
 using namespace npuc;
 using namespace npuc::lower;
@@ -33,12 +35,34 @@ Value divideIntegers(const Formula &f, Value x, Value y) {
 } // namespace
 
 bool npuc::lower::isComputable(Type element) {
-  return isa<FloatType>(element) || element.isSignlessInteger(1) || element.isSignlessInteger(32);
+  auto integer = dyn_cast<IntegerType>(element);
+  return !integer || integer.getWidth() <= (integer.isUnsigned() ? 16 : 32);
+}
+
+Value npuc::lower::widenInteger(OpBuilder &b, Location loc, Value x) {
+  auto type = dyn_cast<IntegerType>(x.getType());
+  if (!type || type.getWidth() == 1 || type.getWidth() >= 32)
+    return x;
+  if (!type.isUnsigned())
+    return arith::ExtSIOp::create(b, loc, b.getI32Type(), x);
+  // Arithmetic is on integers without a sign of their own.
+  Value bits = UnrealizedConversionCastOp::create(b, loc, b.getIntegerType(type.getWidth()), x).getResult(0);
+  return arith::ExtUIOp::create(b, loc, b.getI32Type(), bits);
+}
+
+Value npuc::lower::narrowInteger(OpBuilder &b, Location loc, Value x, Type type) {
+  auto integer = dyn_cast<IntegerType>(type);
+  if (!integer || integer.getWidth() == 1 || integer.getWidth() >= 32 || !x.getType().isInteger(32))
+    return x;
+  Value bits = arith::TruncIOp::create(b, loc, b.getIntegerType(integer.getWidth()), x);
+  return integer.isUnsigned() ? UnrealizedConversionCastOp::create(b, loc, type, bits).getResult(0) : bits;
 }
 
 Value Formula::number(double v, Type type) const {
-  if (type && !isa<FloatType>(type))
-    return arith::ConstantOp::create(b, loc, b.getIntegerAttr(type, int64_t(v)));
+  if (type && !isa<FloatType>(type)) {
+    bool isOwn = type.isSignlessInteger(1) || type.isSignlessInteger(64);
+    return arith::ConstantOp::create(b, loc, b.getIntegerAttr(isOwn ? type : b.getI32Type(), int64_t(v)));
+  }
   return arith::ConstantOp::create(b, loc, b.getF32FloatAttr(float(v)));
 }
 
@@ -50,6 +74,23 @@ Value Formula::div(Value x, Value y) const {
   if (isa<FloatType>(x.getType()))
     return arith::DivFOp::create(b, loc, x, y);
   return divideIntegers(*this, x, y);
+}
+
+Value Formula::wrap(Value x, Type type) const {
+  auto integer = dyn_cast<IntegerType>(type);
+  if (!integer || integer.getWidth() == 1 || integer.getWidth() >= 32 || !x.getType().isInteger(32))
+    return x;
+  double values = std::ldexp(1.0, int(integer.getWidth()));
+  Value low = both(x, number(values - 1, x.getType()));
+  if (!integer.isUnsigned()) {
+    Value sign = number(values / 2, x.getType());
+    low = sub(differs(low, sign), sign);
+  }
+  return narrowInteger(b, loc, low, type);
+}
+
+Value Formula::real(Value x) const {
+  return isa<FloatType>(x.getType()) ? x : arith::SIToFPOp::create(b, loc, b.getF32Type(), x).getResult();
 }
 
 Value Formula::negate(Value x) const {

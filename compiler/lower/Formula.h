@@ -8,17 +8,24 @@
 
 namespace npuc::lower {
 
-/// The vector engine computes with floats, bools and signed integers of 32 bits.
+/// The vector engine computes with floats, bools and integers of 32 bits, as which it loads smaller ones.
 bool isComputable(mlir::Type element);
+inline constexpr llvm::StringLiteral computableIntegers =
+    "its integers have at most 32 bits, or 16 if they are unsigned";
 
-/// Scalar arithmetic in f32, or in the integers' own type.
+/// An integer of fewer than 32 bits as i32; anything else stays.
+mlir::Value widenInteger(mlir::OpBuilder &b, mlir::Location loc, mlir::Value x);
+/// An i32 as an integer of fewer bits that holds its value; of any other type it stays.
+mlir::Value narrowInteger(mlir::OpBuilder &b, mlir::Location loc, mlir::Value x, mlir::Type type);
+
+/// Scalar arithmetic in f32, i32 and i1.
 struct Formula {
   using Value = mlir::Value;
 
   mlir::OpBuilder &b;
   mlir::Location loc;
 
-  /// A number of `type`: an integer type, or f32 for any float type and by default.
+  /// A number of `type`: i1 or i64, i32 for any other integer type, or f32 for any float type and by default.
   Value number(double v, mlir::Type type = {}) const;
   /// The index of a loop, in i32.
   Value index(int64_t loop) const;
@@ -30,6 +37,10 @@ struct Formula {
   Value min(Value x, Value y) const { return oneOf<mlir::arith::MinimumFOp, mlir::arith::MinSIOp>(x, y); }
   /// Of integers of 32 bits: toward zero.
   Value div(Value x, Value y) const;
+  /// The low bits of an i32 as an integer of fewer bits; of any other type it stays.
+  Value wrap(Value x, mlir::Type type) const;
+  /// An integer as a float.
+  Value real(Value x) const;
   Value exp(Value x) const { return call<mlir::math::ExpOp>(x); }
   Value negate(Value x) const;
   Value sigmoid(Value x) const { return div(number(1), add(number(1), exp(negate(x)))); }

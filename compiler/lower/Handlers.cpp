@@ -2,6 +2,8 @@
 
 #include "compiler/lower/Lower.h"
 
+#include "mlir/IR/TypeUtilities.h"
+
 #include <algorithm>
 #include <iterator>
 
@@ -33,6 +35,10 @@ std::string obstacle(Operation *op) {
   const Handler *found = findHandler(name);
   if (!found)
     return (name + " cannot be compiled: it has no lowering").str();
+  // Two of them share a byte, which a tile of an odd number of them would cut.
+  auto hasFourBits = [](Type type) { return getElementTypeOrSelf(type).isInteger(4); };
+  if (llvm::any_of(op->getOperandTypes(), hasFourBits) || llvm::any_of(op->getResultTypes(), hasFourBits))
+    return (name + " cannot be compiled: it has integers of 4 bits").str();
   for (const Condition &condition : found->conditions)
     if (!condition.holds(op))
       return (name + " is compiled only where " + condition.sentence).str();

@@ -377,7 +377,11 @@ template <typename OpTy>
 Handler scatter(Value (*lower)(OpTy, LinalgBuilder &)) {
   return indexed<OpTy>(lower)
       .template where<OpTy>("its elements are floats, bools or integers of 32 bits",
-                            [](OpTy o) { return isComputable(typeOf(o.getResult()).getElementType()); })
+                            [](OpTy o) {
+                              Type element = typeOf(o.getResult()).getElementType();
+                              return isa<FloatType>(element) || element.isSignlessInteger(1) ||
+                                     element.isSignlessInteger(32);
+                            })
       .template where<OpTy>(
           "it replaces, adds or takes the greatest or least: products have no reduction on a vector engine",
           [](OpTy o) { return o.getReduction() != Reduction::Mul; });

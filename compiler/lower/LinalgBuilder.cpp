@@ -1,5 +1,7 @@
 #include "compiler/lower/LinalgBuilder.h"
 
+#include "compiler/lower/Formula.h"
+
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Bufferization/IR/Bufferization.h"
 #include "mlir/Dialect/Math/IR/Math.h"
@@ -41,10 +43,14 @@ Value LinalgBuilder::toInteger(OpBuilder &builder, Value x, Value offset, Type t
   x = math::RoundEvenOp::create(builder, loc, x);
   if (offset)
     x = arith::AddFOp::create(builder, loc, x, offset);
-  double half = std::ldexp(1.0, int(type.getIntOrFloatBitWidth()) - 1);
-  x = arith::MaximumFOp::create(builder, loc, x, number(-half));
-  x = arith::MinimumFOp::create(builder, loc, x, number(half - 1));
-  return arith::FPToSIOp::create(builder, loc, type, x);
+  bool isUnsigned = type.isUnsignedInteger();
+  double values = std::ldexp(1.0, int(type.getIntOrFloatBitWidth())), least = isUnsigned ? 0 : -values / 2;
+  x = arith::MaximumFOp::create(builder, loc, x, number(least));
+  x = arith::MinimumFOp::create(builder, loc, x, number(least + values - 1));
+  if (!isUnsigned)
+    return arith::FPToSIOp::create(builder, loc, type, x);
+  x = arith::FPToSIOp::create(builder, loc, builder.getI32Type(), x);
+  return narrowInteger(builder, loc, x, type);
 }
 
 Value LinalgBuilder::constant(double value, Type type) {
@@ -109,8 +115,9 @@ Value LinalgBuilder::map(ArrayRef<Operand> inputs, RankedTensorType result, Scal
                                      for (Value s : scalars.drop_back())
                                        wide.push_back(widen(inner, s));
                                      Value value = body(inner, loc, wide);
-                                     linalg::YieldOp::create(inner, loc,
-                                                             narrow(inner, value, result.getElementType()));
+                                     Type element = result.getElementType();
+                                     value = Formula{inner, loc}.wrap(narrow(inner, value, element), element);
+                                     linalg::YieldOp::create(inner, loc, value);
                                    })
       .getResult(0);
 }
@@ -137,7 +144,7 @@ Value LinalgBuilder::reduce(Kind kind, ArrayRef<Operand> inputs, ArrayRef<int64_
                                    [&](OpBuilder &inner, Location, ValueRange scalars) {
                                      SmallVector<Value> wide;
                                      for (Value s : scalars.drop_back())
-                                       wide.push_back(widen(inner, s));
+                                       wide.push_back(widenInteger(inner, loc, widen(inner, s)));
                                      Value value = body(inner, loc, wide), old = scalars.back();
                                      linalg::YieldOp::create(inner, loc,
                                                              combine(inner, loc, kind, old, value));
@@ -198,8 +205,7 @@ Value LinalgBuilder::contract(Operand lhs, Operand rhs, AffineMap sums, ArrayRef
                auto wide = [&](Value v) -> Value {
                  if (isFloat)
                    return widen(inner, v);
-                 return v.getType() == sumType ? v
-                                               : arith::ExtSIOp::create(inner, loc, sumType, v).getResult();
+                 return widenInteger(inner, loc, v);
                };
                Value a = wide(s[0]), c = wide(s[1]);
                Value sum =

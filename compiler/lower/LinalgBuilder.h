@@ -18,7 +18,7 @@ inline llvm::SmallVector<unsigned> upTo(unsigned n) {
 }
 
 using Scalars = llvm::ArrayRef<mlir::Value>;
-/// Computes with scalars; floats come and go as f32.
+/// Computes with scalars; floats come and go as f32, in reductions integers as i32.
 using ScalarBody = llvm::function_ref<mlir::Value(mlir::OpBuilder &, mlir::Location, Scalars)>;
 
 /// An operand as some loops see it.
@@ -99,7 +99,7 @@ public:
   /// To `type` from f32; other types stay.
   mlir::Value narrow(mlir::OpBuilder &b, mlir::Value scalar, mlir::Type type);
 
-  /// saturate(round(x) + offset), ties to even: an integer of `type`, signed, of a float and of an offset
+  /// saturate(round(x) + offset), ties to even: an integer of `type` of a float and of an offset
   /// that is an integer held as f32 (null: 0). The vector engine's store does most of it.
   mlir::Value toInteger(mlir::OpBuilder &b, mlir::Value x, mlir::Value offset, mlir::Type type);
 

@@ -8,6 +8,7 @@
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Dialect/Tensor/Transforms/Transforms.h"
 #include "mlir/IR/Dominance.h"
+#include "mlir/IR/Matchers.h"
 #include "mlir/IR/PatternMatch.h"
 #include "mlir/Transforms/CSE.h"
 #include "mlir/Transforms/GreedyPatternRewriteDriver.h"
@@ -73,7 +74,12 @@ bool shouldFuse(OpOperand *operand) {
   // The numbers of rows that are gathered are read from memory: they are computed before.
   if (gathers || (gathersRows(consumer) && !moves))
     return false;
-  return moves || (producer->hasOneUse() && consumer.getNumReductionLoops() == 0);
+  if (moves)
+    return true;
+  // A vector command has eight operands, the result among them. (The value that is fused is none any more.)
+  constexpr int64_t greatestOperands = 8;
+  return producer->hasOneUse() && consumer.getNumReductionLoops() == 0 &&
+         producer.getNumDpsInputs() + consumer.getNumDpsInputs() <= greatestOperands;
 }
 
 /// Rounding a value that is widened again at once keeps more than was asked for.
@@ -128,12 +134,21 @@ public:
         Attribute name = function.getArgAttr(i, nn::NNDialect::nameAttr);
         function.setArgAttr(i, nameAttr, name ? name : builder.getStringAttr("input" + std::to_string(i)));
       }
+    auto computes = [](Operation &op) {
+      return isa<nn::NNDialect>(op.getDialect()) && !isa<nn::ConstantOp>(op);
+    };
+    // All conditions hold of operations of nn, and of what makes their operands.
     bool failedAny = false;
-    for (Operation &op : llvm::make_early_inc_range(function.front()))
-      if (isa<nn::NNDialect>(op.getDialect()) && !isa<nn::ConstantOp>(op))
-        failedAny |= failed(lower(&op));
+    for (Operation &op : function.front())
+      if (std::string why = computes(op) ? obstacle(&op) : ""; !why.empty()) {
+        op.emitError() << why;
+        failedAny = true;
+      }
     if (failedAny)
       return failure();
+    for (Operation &op : llvm::make_early_inc_range(function.front()))
+      if (computes(op))
+        lower(&op);
     for (auto constant : llvm::make_early_inc_range(function.front().getOps<nn::ConstantOp>()))
       hoist(constant);
     return success();
@@ -148,9 +163,8 @@ public:
           function.getResultAttrOfType<StringAttr>(operand.getOperandNumber(), nn::NNDialect::nameAttr);
       Value argument;
       addArgument(argument, type, returned.getLoc(), name ? name.getValue() : "output", "output", {});
-      if (function.getResultAttr(operand.getOperandNumber(), narrowedAttr))
-        function.setArgAttr(cast<BlockArgument>(argument).getArgNumber(), narrowedAttr,
-                            builder.getUnitAttr());
+      if (Attribute declared = function.getResultAttr(operand.getOperandNumber(), narrowedAttr))
+        function.setArgAttr(cast<BlockArgument>(argument).getArgNumber(), narrowedAttr, declared);
       operand.set(type.getNumElements() == 0 ? argument : destinations.computeInto(operand, argument));
     }
     destinations.placeParts();
@@ -161,16 +175,13 @@ public:
   }
 
 private:
-  LogicalResult lower(Operation *op) {
+  void lower(Operation *op) {
     if (op->use_empty())
-      return op->erase(), success();
-    if (std::string why = obstacle(op); !why.empty())
-      return mlir::emitError(op->getLoc()) << why;
+      return op->erase();
     builder.setInsertionPoint(op);
     LinalgBuilder b(builder, op->getLoc());
     op->replaceAllUsesWith(findHandler(op->getName().getStringRef())->lower(op, b));
     op->erase();
-    return success();
   }
 
   void addArgument(Value &argument, RankedTensorType type, Location loc, StringRef name, StringRef role,
@@ -278,6 +289,31 @@ void dropUnitDimensions(func::FuncOp function) {
   (void)applyPatternsGreedily(function, std::move(patterns), config);
 }
 
+/// One number everywhere, computed of nothing.
+bool isFill(Operation *op) {
+  if (isa<linalg::FillOp>(op))
+    return true;
+  auto generic = dyn_cast<linalg::GenericOp>(op);
+  return generic && generic.getNumDpsInputs() == 0 && generic.getNumResults() == 1 &&
+         matchPattern(generic.getBody()->getTerminator()->getOperand(0), m_Constant());
+}
+
+/// Equal values become one. But each user makes what it starts a sum from, or has at a border, itself: of one
+/// for several, all but one would be copies.
+void mergeEqual(func::FuncOp function) {
+  IRRewriter rewriter(function.getContext());
+  DominanceInfo dominance(function);
+  eliminateCommonSubExpressions(rewriter, dominance, function);
+  for (Operation &op : llvm::make_early_inc_range(function.front())) {
+    if (!isFill(&op))
+      continue;
+    for (OpOperand &use : llvm::make_early_inc_range(llvm::drop_begin(op.getUses()))) {
+      rewriter.setInsertionPoint(&op);
+      use.set(rewriter.clone(op)->getResult(0));
+    }
+  }
+}
+
 /// Heads become dimensions of the projections, transposes go into indexing maps, and formulas that follow
 /// each other become one. Dimensions of 1 go first, as reshapes by them are not absorbed.
 void fuse(func::FuncOp function) {
@@ -285,14 +321,13 @@ void fuse(func::FuncOp function) {
   absorbReshapes(function, transposesActivations);
   absorbReshapes(function, shouldFuse);
   dropUnitDimensions(function);
-  IRRewriter rewriter(function.getContext());
-  DominanceInfo dominance(function);
-  eliminateCommonSubExpressions(rewriter, dominance, function);
+  mergeEqual(function);
 }
 
 /// Operations that stay in f32: sines and cosines, and what computes nothing but their angles. An angle is a
-/// position times a frequency: of 16 bits, it would be off by a turn where positions are large.
-llvm::DenseSet<Operation *> angleOperations(func::FuncOp function) {
+/// position times a frequency: of 16 bits, it would be off by a turn where positions are large. And the
+/// softmax of an input, of which differences count: 10000 and 10003 are the same number in f16.
+llvm::DenseSet<Operation *> operationsInF32(func::FuncOp function) {
   llvm::DenseSet<Operation *> found;
   for (Operation &op : llvm::reverse(function.front())) {
     bool hasF32 = op.getNumResults() == 1 && getElementTypeOrSelf(op.getResult(0).getType()).isF32();
@@ -300,7 +335,8 @@ llvm::DenseSet<Operation *> angleOperations(func::FuncOp function) {
                       isa<nn::ConstantOp, nn::ReshapeOp, nn::TransposeOp, nn::BroadcastOp, nn::RangeOp>(op);
     bool onlyForAngles = mayCompute && !op.use_empty() &&
                          llvm::all_of(op.getUsers(), [&](Operation *user) { return found.contains(user); });
-    if (hasF32 && (isa<nn::SinOp, nn::CosOp>(op) || onlyForAngles))
+    bool ofInput = isa<nn::SoftmaxOp, nn::LogSoftmaxOp>(op) && isa<BlockArgument>(op.getOperand(0));
+    if (hasF32 && (isa<nn::SinOp, nn::CosOp>(op) || onlyForAngles || ofInput))
       found.insert(&op);
   }
   return found;
@@ -380,19 +416,41 @@ bool isMask(OpOperand &use) {
   return attention && use.get() == attention.getMask();
 }
 
+/// Arguments and results of f64 become f32 for the device.
+void doublesAtBorder(func::FuncOp function) {
+  auto isDouble = [](Type type) { return getElementTypeOrSelf(type).isF64(); };
+  auto single = [](Type type) {
+    return cast<RankedTensorType>(type).clone(Float32Type::get(type.getContext()));
+  };
+  auto declared = TypeAttr::get(Float64Type::get(function.getContext()));
+  SmallVector<Type> arguments(function.getArgumentTypes()), results(function.getResultTypes());
+  for (auto [i, type] : llvm::enumerate(arguments))
+    if (isDouble(type)) {
+      type = single(type);
+      function.getArgument(i).setType(type);
+      function.setArgAttr(i, narrowedAttr, declared);
+    }
+  for (auto [i, type] : llvm::enumerate(results))
+    if (isDouble(type)) {
+      type = single(type);
+      function.setResultAttr(i, narrowedAttr, declared);
+    }
+  function.setFunctionType(FunctionType::get(function.getContext(), arguments, results));
+}
+
 } // namespace
 
 void npuc::lower::setFloatType(func::FuncOp function, FloatType type) {
   OpBuilder builder(function.getContext());
-  llvm::DenseSet<Operation *> inF32 = angleOperations(function);
+  doublesAtBorder(function);
+  llvm::DenseSet<Operation *> inF32 = operationsInF32(function);
   addResidualSums(function, inF32);
   if (type.isF16())
     addMasks(function, inF32);
   auto converted = [&](Type old) -> RankedTensorType {
     auto tensor = dyn_cast<RankedTensorType>(old);
-    if (!tensor || !(tensor.getElementType().isF32() || tensor.getElementType().isF64()))
-      return {};
-    return tensor.clone(type);
+    auto element = tensor ? dyn_cast<FloatType>(tensor.getElementType()) : FloatType();
+    return element && element.getWidth() >= 16 && element != type ? tensor.clone(type) : RankedTensorType();
   };
   SmallVector<Operation *> operations;
   for (Operation &op : function.front())
@@ -403,8 +461,12 @@ void npuc::lower::setFloatType(func::FuncOp function, FloatType type) {
       continue;
     builder.setInsertionPointToStart(&function.front());
     auto cast = nn::CastOp::create(builder, argument.getLoc(), to, argument, true);
-    argument.replaceUsesWithIf(
-        cast, [&](OpOperand &use) { return use.getOwner() != cast && !inF32.contains(use.getOwner()); });
+    // Another conversion takes the value as it comes.
+    argument.replaceUsesWithIf(cast, [&](OpOperand &use) {
+      return !isa<nn::CastOp>(use.getOwner()) && !inF32.contains(use.getOwner());
+    });
+    if (cast->use_empty())
+      cast->erase();
   }
   for (Operation *op : operations) {
     if (inF32.contains(op)) {
@@ -426,7 +488,8 @@ void npuc::lower::setFloatType(func::FuncOp function, FloatType type) {
     }
     if (auto ret = dyn_cast<func::ReturnOp>(op)) {
       builder.setInsertionPoint(ret);
-      for (auto [operand, wanted] : llvm::zip_equal(ret->getOpOperands(), function.getResultTypes()))
+      for (auto [operand, wanted] :
+           llvm::zip_equal(ret->getOpOperands(), llvm::to_vector(function.getResultTypes())))
         if (operand.get().getType() != wanted)
           operand.set(nn::CastOp::create(builder, operand.get().getLoc(), wanted, operand.get(), true));
       continue;

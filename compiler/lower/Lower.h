@@ -10,14 +10,15 @@ namespace npuc::lower {
 /// Names of attributes of the lowered function's arguments: the buffer's name, its role ("input", "output",
 /// "constant", "state"), and of a constant its value, a dense tensor or an nn handle.
 inline constexpr llvm::StringLiteral nameAttr = "npu.name", roleAttr = "npu.role", valueAttr = "npu.value";
-/// Of an output whose integers the model declares as 64 bits.
+/// Of an input or output whose elements have fewer bits than in the model: the type that the model declares.
 inline constexpr llvm::StringLiteral narrowedAttr = "nn.narrowed";
 
-/// Makes f32 and f64 tensors of `function`, which is nn, tensors of `type` (f16 or bf16). Arguments and
-/// results keep their types and are converted at the border; finite constants beyond the range of `type`
-/// become its greatest finite values, so that a mask's lowest number stays finite. Constants that are only
-/// scales of integers, or scales and biases of norms, stay as they are, and so do the sums of residual streams
-/// and what makes angles: see docs/numerics.md.
+/// Makes float tensors of 16 bits or more of `function`, which is nn, tensors of `type` (f16 or bf16).
+/// Arguments and results keep their types, but for f64, which becomes f32, and are converted at the border;
+/// finite constants beyond the range of `type` become its greatest finite values, so that a mask's lowest
+/// number stays finite. Constants that are only scales of integers, or scales and biases of norms, stay as
+/// they are, and so do the sums of residual streams, softmaxes of inputs and what makes angles: see
+/// docs/numerics.md.
 void setFloatType(mlir::func::FuncOp function, mlir::FloatType type);
 
 /// Why the nn operation cannot be lowered, in one sentence that names its kind; empty if it can.

@@ -55,6 +55,7 @@ Value knownPower(const Formula &f, Value x, std::optional<double> exponent) {
 /// whole number.
 Value power(const Formula &f, Value x, Value y) {
   Value zero = f.number(0), one = f.number(1);
+  y = f.real(y);
   Value magnitude = f.exp(f.mul(y, f.call<math::LogOp>(f.call<math::AbsFOp>(x))));
   Value isWhole = f.equal(y, f.call<math::FloorOp>(y)), half = f.mul(y, f.number(0.5));
   Value isOdd = f.complement(f.equal(half, f.call<math::FloorOp>(half)));
@@ -116,19 +117,22 @@ Value cast(const Formula &f, Value x, Type from, Type to) {
       return x;
     // Toward zero: the engine's conversion rounds to nearest, so the value is an integer before it.
     Value magnitude = f.call<math::FloorOp>(f.call<math::AbsFOp>(x));
-    Value truncated =
-        f.select(f.compare(nn::ComparePredicate::Lt, x, f.number(0)), f.negate(magnitude), magnitude);
-    return arith::FPToSIOp::create(f.b, f.loc, to, truncated);
+    Value truncated = f.select(f.less(x, f.number(0)), f.negate(magnitude), magnitude);
+    unsigned bits = to.getIntOrFloatBitWidth();
+    if (bits < 32) { // To the nearest value in range; that of 32 bits the engine takes itself.
+      double values = std::ldexp(1.0, int(bits)), least = to.isUnsignedInteger() ? 0 : -values / 2;
+      truncated = f.min(f.max(truncated, f.number(least)), f.number(least + values - 1));
+      truncated = f.select(f.isNan(x), f.number(0), truncated);
+    }
+    Value integer = arith::FPToSIOp::create(f.b, f.loc, f.b.getI32Type(), truncated);
+    return narrowInteger(f.b, f.loc, integer, to);
   }
   if (from.isInteger(1))
     return f.select(x, f.number(1, toFloat ? Type() : to), f.number(0, toFloat ? Type() : to));
   if (toFloat)
-    return arith::SIToFPOp::create(f.b, f.loc, f.b.getF32Type(), x);
-  unsigned fromBits = from.getIntOrFloatBitWidth(), toBits = to.getIntOrFloatBitWidth();
-  if (fromBits == toBits)
-    return x;
-  return fromBits < toBits ? arith::ExtSIOp::create(f.b, f.loc, to, x).getResult()
-                           : arith::TruncIOp::create(f.b, f.loc, to, x).getResult();
+    return f.real(x);
+  // Positions are the only ones of 64 bits.
+  return from.isInteger(64) ? arith::TruncIOp::create(f.b, f.loc, to, x).getResult() : x;
 }
 
 /// The value of an operand that is the same number everywhere.
@@ -139,7 +143,15 @@ std::optional<double> splat(Value value) {
     return std::nullopt;
   if (isa<FloatType>(elements.getElementType()))
     return elements.getSplatValue<APFloat>().convertToDouble();
-  return elements.getSplatValue<APInt>().getSExtValue();
+  auto integer = elements.getSplatValue<APInt>();
+  return elements.getElementType().isUnsignedInteger() ? double(integer.getZExtValue())
+                                                       : double(integer.getSExtValue());
+}
+
+/// A position of arg_reduce or top_k, which is lowered as i32 and widened after.
+bool isPosition(Value value) {
+  auto top = value.getDefiningOp<nn::TopKOp>();
+  return value.getDefiningOp<nn::ArgReduceOp>() || (top && value == top.getIndices());
 }
 
 using F = const Formula &;
@@ -148,15 +160,17 @@ bool hasFloats(Operation *op) {
   return isa<FloatType>(cast<RankedTensorType>(op->getOperand(0).getType()).getElementType());
 }
 
-bool computes(Operation *op) {
+template <typename OpTy>
+bool computes(OpTy op) {
   auto fits = [](Type type) { return isComputable(cast<RankedTensorType>(type).getElementType()); };
   return llvm::all_of(op->getOperandTypes(), fits) && llvm::all_of(op->getResultTypes(), fits);
 }
 
-/// The handler of an operation with a formula: what its elements are, of its operands' elements.
+/// The handler of an operation with a formula: what its elements are, of its operands' elements. Of an
+/// integer the low bits are stored, which are all if it `fits`.
 template <typename OpTy>
-Handler formula(Value (*compute)(OpTy, F, Scalars)) {
-  return {OpTy::getOperationName(), [compute](Operation *op, LinalgBuilder &b) {
+Handler formula(Value (*compute)(OpTy, F, Scalars), bool fits = false) {
+  return {OpTy::getOperationName(), [compute, fits](Operation *op, LinalgBuilder &b) {
             auto type = cast<RankedTensorType>(op->getResult(0).getType());
             // A number that is the same everywhere is part of the body, not an operand.
             SmallVector<Operand> inputs;
@@ -175,10 +189,11 @@ Handler formula(Value (*compute)(OpTy, F, Scalars)) {
               for (auto [operand, at] : llvm::zip_equal(op->getOperands(), place)) {
                 Type element = cast<RankedTensorType>(operand.getType()).getElementType();
                 all.push_back(at >= 0
-                                  ? scalars[at]
+                                  ? widenInteger(inner, loc, scalars[at])
                                   : f.number(*splat(operand), isa<FloatType>(element) ? Type() : element));
               }
-              return compute(cast<OpTy>(op), f, all);
+              Value result = compute(cast<OpTy>(op), f, all);
+              return fits ? narrowInteger(inner, loc, result, type.getElementType()) : result;
             })};
           }};
 }
@@ -187,21 +202,13 @@ Handler formula(Value (*compute)(OpTy, F, Scalars)) {
 /// bits.
 template <typename OpTy>
 Handler choice(Value (*compute)(OpTy, F, Scalars)) {
-  return formula<OpTy>(compute).template where<OpTy>(
-      "its integers are signed, of at most 32 bits", [](OpTy op) {
-        return llvm::all_of(op->getOperandTypes(), [](Type type) {
-          Type element = cast<RankedTensorType>(type).getElementType();
-          return isa<FloatType>(element) ||
-                 (element.isSignlessInteger() && element.getIntOrFloatBitWidth() <= 32);
-        });
-      });
+  return formula<OpTy>(compute, true).template where<OpTy>(computableIntegers, computes);
 }
 
-/// A formula that the vector engine computes with integers too.
+/// A formula that the vector engine computes with integers too, modulo 2^bits.
 template <typename OpTy>
 Handler arithmetic(Value (*compute)(OpTy, F, Scalars)) {
-  return formula<OpTy>(compute).template where<OpTy>("its integers have 32 bits",
-                                                     [](OpTy op) { return computes(op); });
+  return formula<OpTy>(compute).template where<OpTy>(computableIntegers, computes);
 }
 
 /// start + i · step.
@@ -229,7 +236,8 @@ Value trilu(nn::TriluOp op, LinalgBuilder &b) {
     Value limit = f.add(f.index(type.getRank() - 2), f.number(op.getDiagonal(), inner.getI32Type()));
     Value keeps = f.compare(op.getUpper() ? nn::ComparePredicate::Ge : nn::ComparePredicate::Le,
                             f.index(type.getRank() - 1), limit);
-    return f.select(keeps, s[0], f.number(0, s[0].getType()));
+    Value x = widenInteger(inner, loc, s[0]);
+    return narrowInteger(inner, loc, f.select(keeps, x, f.number(0, x.getType())), type.getElementType());
   });
 }
 
@@ -299,12 +307,22 @@ std::vector<Handler> npuc::lower::pointwiseHandlers() {
       formula<nn::IsInfOp>([](nn::IsInfOp i, F f, Scalars s) -> Value {
         return isInfinite(f, s[0], i.getPositive(), i.getNegative());
       }),
-      handler<nn::RangeOp>(range).where<nn::RangeOp>("its integers have 32 bits",
-                                                     [](nn::RangeOp o) { return computes(o); }),
-      handler<nn::TriluOp>(trilu),
+      handler<nn::RangeOp>(range).where<nn::RangeOp>(computableIntegers, computes),
+      handler<nn::TriluOp>(trilu).where<nn::TriluOp>(computableIntegers, computes),
       formula<nn::CastOp>([](nn::CastOp c, F f, Scalars s) -> Value {
         return cast(f, s[0], c.getInput().getType().getElementType(),
                     c.getResult().getType().getElementType());
-      }),
+      })
+          .where<nn::CastOp>(computableIntegers,
+                             [](nn::CastOp c) {
+                               return isComputable(c.getResult().getType().getElementType()) &&
+                                      (isComputable(c.getInput().getType().getElementType()) ||
+                                       isPosition(c.getInput()));
+                             })
+          .where<nn::CastOp>("it saturates if it gives floats of 8 bits",
+                             [](nn::CastOp c) {
+                               auto type = dyn_cast<FloatType>(c.getResult().getType().getElementType());
+                               return !type || type.getWidth() > 8 || c.getSaturate();
+                             }),
   };
 }

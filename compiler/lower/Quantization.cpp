@@ -1,4 +1,5 @@
 // Quantization as formulas: floats to integers and back, and sums to integers of few bits.
+#include "compiler/lower/Formula.h"
 #include "compiler/lower/Handlers.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -36,7 +37,9 @@ public:
     DenseElementsAttr dense = denseOf(value);
     if (dense && dense.isSplat()) {
       number = isa<FloatType>(dense.getElementType()) ? dense.getSplatValue<APFloat>().convertToDouble()
-                                                      : double(dense.getSplatValue<APInt>().getSExtValue());
+               : dense.getElementType().isUnsignedInteger()
+                   ? double(dense.getSplatValue<APInt>().getZExtValue())
+                   : double(dense.getSplatValue<APInt>().getSExtValue());
       return;
     }
     at = inputs.size();
@@ -78,7 +81,7 @@ Value quantize(nn::QuantizeOp op, LinalgBuilder &b) {
                               : arith::DivFOp::create(inner, loc, s[0], by).getResult();
     Value offset;
     if (!zero.number)
-      offset = arith::SIToFPOp::create(inner, loc, inner.getF32Type(), s[zero.at]);
+      offset = Formula{inner, loc}.real(widenInteger(inner, loc, s[zero.at]));
     else if (*zero.number != 0)
       offset = literal(inner, loc, *zero.number);
     return b.toInteger(inner, quotient, offset, type.getElementType());
@@ -92,7 +95,7 @@ Value dequantize(nn::DequantizeOp op, LinalgBuilder &b) {
   Parameter zero(b, op.getZeroPoint(), op.getAxis(), type, inputs);
   return b.map(inputs, type, [&](OpBuilder &inner, Location loc, Scalars s) -> Value {
     // Integers of up to 24 bits are exact in f32, and so are differences of 8 bits.
-    auto wide = [&](Value v) -> Value { return arith::SIToFPOp::create(inner, loc, inner.getF32Type(), v); };
+    auto wide = [&](Value v) { return Formula{inner, loc}.real(widenInteger(inner, loc, v)); };
     Value x = wide(s[0]);
     if (!zero.number)
       x = arith::SubFOp::create(inner, loc, x, wide(s[zero.at]));
@@ -152,9 +155,13 @@ Value requantize(nn::RequantizeOp op, LinalgBuilder &b) {
   });
 }
 
-bool isSigned(Type element) {
+bool isSmall(Type element) {
   auto integer = dyn_cast<IntegerType>(element);
-  return integer && integer.isSignless() && integer.getWidth() <= 16;
+  return integer && integer.getWidth() <= 16;
+}
+
+bool isSigned(Type element) {
+  return isSmall(element) && element.isSignlessInteger();
 }
 
 /// One parameter, or one for each index of the axis.
@@ -168,15 +175,16 @@ bool hasAxis(OpTy op) {
 std::vector<Handler> npuc::lower::quantizationHandlers() {
   return {
       handler<nn::QuantizeOp>(quantize)
-          .where<nn::QuantizeOp>("its integers are signed, of 4, 8 or 16 bits",
-                                 [](nn::QuantizeOp o) { return isSigned(o.getType().getElementType()); })
+          .where<nn::QuantizeOp>("its integers have 8 or 16 bits",
+                                 [](nn::QuantizeOp o) { return isSmall(o.getType().getElementType()); })
           .where<nn::QuantizeOp>("its scale is one, or one for each index of an axis", hasAxis),
       handler<nn::DequantizeOp>(dequantize)
-          .where<nn::DequantizeOp>("its integers are signed, of 4, 8, 16 or 32 bits",
-                                   [](nn::DequantizeOp o) {
-                                     Type element = o.getInput().getType().getElementType();
-                                     return isSigned(element) || element.isInteger(32);
-                                   })
+          .where<nn::DequantizeOp>(
+              "its operand has floats of 8 bits, or integers of 8 or 16, or of 32 with a sign",
+              [](nn::DequantizeOp o) {
+                Type element = o.getInput().getType().getElementType();
+                return isa<FloatType>(element) || isSmall(element) || element.isSignlessInteger(32);
+              })
           .where<nn::DequantizeOp>("its scale is one, or one for each index of an axis", hasAxis),
       handler<nn::RequantizeOp>(requantize)
           .where<nn::RequantizeOp>("it goes from 32 bits to signed integers of 8 or 16",

@@ -98,7 +98,9 @@ Value axesFirst(LinalgBuilder &b, Value x, ArrayRef<int64_t> axes) {
     shape[0] *= shapeOf(x)[axis];
   llvm::append_range(order, kept);
   llvm::append_range(shape, pick(shapeOf(x), kept));
-  Value wide = b.map({b.identity(x)}, typeOf(x).clone(computeType(typeOf(x))), same);
+  Value wide =
+      b.map({b.identity(x)}, typeOf(x).clone(computeType(typeOf(x))),
+            [](OpBuilder &inner, Location loc, Scalars s) { return widenInteger(inner, loc, s[0]); });
   return b.reshape(b.transpose(wide, order), shape);
 }
 
@@ -289,9 +291,11 @@ Results picked(nn::TopKOp op, LinalgBuilder &b) {
     offsets[axis] = i;
     Value rounded = b.map({b.identity(value)}, typeOf(value).clone(typeOf(x).getElementType()), same);
     values.push_back({b.reshape(rounded, one), offsets});
-    indices.push_back({widened(b, at, typeOf(op.getIndices()).clone(one)), offsets});
+    indices.push_back({b.reshape(at, one), offsets});
   }
-  return {b.assemble(typeOf(op.getValues()), values), b.assemble(typeOf(op.getIndices()), indices)};
+  RankedTensorType type = typeOf(op.getIndices());
+  Value positions = b.assemble(type.clone(b.b.getI32Type()), indices);
+  return {b.assemble(typeOf(op.getValues()), values), widened(b, positions, type)};
 }
 
 Results topK(nn::TopKOp op, LinalgBuilder &b) {
@@ -332,7 +336,7 @@ Value cumSum(nn::CumSumOp op, LinalgBuilder &b) {
 } // namespace
 
 std::vector<Handler> npuc::lower::reduceHandlers() {
-  constexpr StringLiteral width = "its integers have 32 bits";
+  constexpr StringLiteral width = computableIntegers;
   std::vector<Handler> all;
   all.push_back(handler<nn::ReduceOp>(reduce).where<nn::ReduceOp>(
       width, [](nn::ReduceOp o) { return isComputable(typeOf(o.getResult()).getElementType()); }));

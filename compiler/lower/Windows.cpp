@@ -14,8 +14,10 @@ namespace {
 
 /// A view has at most 8 dimensions. The input's are the image, the group and the channel, and of each spatial
 /// dimension the position and the window's.
-bool fitsView(nn::ConvOp op) {
-  int64_t images = shapeOf(op.getInput())[0], groups = op.getGroups(), channels = shapeOf(op.getWeight())[1];
+template <typename OpTy>
+bool fitsView(OpTy op) {
+  int64_t images = shapeOf(op.getInput())[0], groups = op.getGroups(),
+          channels = shapeOf(op.getInput())[1] / groups;
   return 2 * op.getStrides().size() + (images > 1) + (groups > 1) + (channels > 1) <= 8;
 }
 
@@ -27,11 +29,12 @@ Value reached(LinalgBuilder &b, OpTy op, Value input, unsigned first, ArrayRef<i
   ArrayRef<int64_t> shape = shapeOf(input), out = shapeOf(op.getResult()).drop_front(2);
   SmallVector<int64_t> low(shape.size(), 0), high = low, offsets = low, kept(shape);
   for (unsigned d = 0; d < window.size(); ++d) {
-    int64_t extent = (out[d] - 1) * op.getStrides()[d] + (window[d] - 1) * op.getDilations()[d] + 1,
-            before = op.getPads()[d], size = shape[first + d];
-    low[first + d] = std::min(before, extent);
-    if (int64_t within = std::max<int64_t>(extent - before, 0); within < size && out[d] == 1)
-      kept[first + d] = within;
+    int64_t start = -op.getPads()[d], size = shape[first + d],
+            extent = (out[d] - 1) * op.getStrides()[d] + (window[d] - 1) * op.getDilations()[d] + 1;
+    low[first + d] = std::clamp<int64_t>(-start, 0, extent);
+    offsets[first + d] = std::clamp<int64_t>(start, 0, size);
+    kept[first + d] =
+        (out[d] == 1 ? std::clamp<int64_t>(start + extent, 0, size) : size) - offsets[first + d];
     high[first + d] = std::max<int64_t>(extent - low[first + d] - kept[first + d], 0);
   }
   return b.pad(b.slice(input, offsets, kept), low, high, fill);
@@ -99,6 +102,65 @@ Value conv(nn::ConvOp op, LinalgBuilder &b) {
   for (unsigned d = 0; d < spatial; ++d)
     back.push_back(1 + d);
   return b.transpose(result, back);
+}
+
+/// Dimension `dim` with `gap` zeros between its elements.
+Value spread(LinalgBuilder &b, Value x, unsigned dim, int64_t gap) {
+  SmallVector<int64_t> shape(shapeOf(x)), apart = shape;
+  if (gap == 0 || shape[dim] <= 1)
+    return x;
+  apart.insert(apart.begin() + dim + 1, 1);
+  SmallVector<int64_t> low(apart.size(), 0), high = low, offsets(shape.size(), 0);
+  high[dim + 1] = gap;
+  Value padded = b.pad(b.reshape(x, apart), low, high, 0);
+  shape[dim] *= gap + 1;
+  padded = b.reshape(padded, shape);
+  shape[dim] -= gap;
+  return b.slice(padded, offsets, shape);
+}
+
+/// Dimension `dim`, a filter's, from its end to its start.
+Value flipped(LinalgBuilder &b, Value x, unsigned dim) {
+  int64_t size = shapeOf(x)[dim];
+  SmallVector<int64_t> one(shapeOf(x)), from(one.size(), 0), to = from;
+  one[dim] = 1;
+  SmallVector<Part> parts;
+  for (int64_t i = 0; i < size; ++i) {
+    from[dim] = size - 1 - i;
+    to[dim] = i;
+    parts.push_back({b.slice(x, from, one), to});
+  }
+  return size == 1 ? x : b.assemble(typeOf(x), parts);
+}
+
+/// A convolution of stride 1 of the input with zeros between its elements, by the filter from its end to its
+/// start.
+Value convTranspose(nn::ConvTransposeOp op, LinalgBuilder &b) {
+  ArrayRef<int64_t> window = shapeOf(op.getWeight()).drop_front(2);
+  int64_t spatial = window.size(), groups = op.getGroups(), channels = shapeOf(op.getInput())[1],
+          outputs = shapeOf(op.getWeight())[1];
+  Value input = op.getInput();
+  // [C, O/groups, kernel…] to [O, C/groups, kernel…].
+  SmallVector<int64_t> apart = {groups, channels / groups, outputs}, order = {0, 2, 1},
+                       shape = {groups * outputs, channels / groups};
+  llvm::append_range(apart, window);
+  llvm::append_range(shape, window);
+  for (int64_t d = 0; d < spatial; ++d)
+    order.push_back(3 + d);
+  Value weight = b.reshape(b.transpose(b.reshape(op.getWeight(), apart), order), shape);
+  SmallVector<int64_t> pads(2 * spatial), strides(spatial, 1);
+  for (int64_t d = 0; d < spatial; ++d) {
+    input = spread(b, input, 2 + d, op.getStrides()[d] - 1);
+    weight = flipped(b, weight, 2 + d);
+    int64_t reach = (window[d] - 1) * op.getDilations()[d];
+    pads[d] = reach - op.getPads()[d];
+    pads[spatial + d] = reach - op.getPads()[spatial + d] + op.getOutputPadding()[d];
+  }
+  auto plain = nn::ConvOp::create(b.b, b.loc, op.getType(), input, weight, op.getBias(), strides,
+                                  op.getDilations(), pads, groups);
+  Value result = conv(plain, b);
+  plain.erase();
+  return result;
 }
 
 /// How many of a window's elements lie inside of the input, for each position along spatial dimension d.
@@ -169,11 +231,12 @@ Value pool(nn::PoolOp op, LinalgBuilder &b) {
 } // namespace
 
 std::vector<Handler> npuc::lower::windowHandlers() {
+  constexpr StringLiteral view = "its input, seen through the windows, is a view of at most 8 dimensions "
+                                 "(with three spatial dimensions: one "
+                                 "image, one group or one channel in each group)";
   return {
-      handler<nn::ConvOp>(conv).where<nn::ConvOp>("its input, seen through the windows, is a view of at most "
-                                                  "8 dimensions (with three spatial dimensions: one "
-                                                  "image, one group or one channel in each group)",
-                                                  fitsView),
+      handler<nn::ConvOp>(conv).where<nn::ConvOp>(view, fitsView),
+      handler<nn::ConvTransposeOp>(convTranspose).where<nn::ConvTransposeOp>(view, fitsView),
       handler<nn::PoolOp>(pool).where<nn::PoolOp>(
           "its elements are floats",
           [](nn::PoolOp op) { return isa<FloatType>(typeOf(op.getInput()).getElementType()); }),

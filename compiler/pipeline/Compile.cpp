@@ -15,6 +15,7 @@
 #include "backends/npu/target/Target.h"
 #include "compiler/import/Import.h"
 #include "compiler/interpret/ConstantReader.h"
+#include "compiler/interpret/Elements.h"
 #include "compiler/interpret/Evaluate.h"
 #include "compiler/lower/Lower.h"
 #include "compiler/pipeline/Check.h"
@@ -74,14 +75,13 @@ std::string whereOf(Location location) {
   return name;
 }
 
-/// What the model itself declares of an input or output whose integers were narrowed, and which values fit.
+/// What the model itself declares of an input or output whose elements were narrowed, and which values fit.
 void describeHost(func::FuncOp function, unsigned argument, artifact::Buffer &buffer) {
-  if (function.getArgAttr(argument, lower::narrowedAttr))
-    buffer.set_host_type("i64");
+  if (auto declared = function.getArgAttrOfType<TypeAttr>(argument, lower::narrowedAttr))
+    buffer.set_host_type(std::string(name(*interpret::elementTypeOf(declared.getValue()))));
   auto range = function.getArgAttrOfType<DenseI64ArrayAttr>(argument, "nn.range");
   if (!range)
     return;
-  buffer.set_host_type("i64");
   buffer.set_has_range(true);
   buffer.set_least(range[0]);
   buffer.set_greatest(range[1]);

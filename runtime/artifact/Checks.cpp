@@ -112,7 +112,9 @@ private:
     if (!buffer.host_type().empty()) {
       auto host = elementTypeFromName(buffer.host_type());
       const bool narrows =
-          host && (*host == ElementType::I64 || *host == ElementType::U64) && type == ElementType::I32;
+          host && (((*host == ElementType::I64 || *host == ElementType::U64 || *host == ElementType::U32) &&
+                    type == ElementType::I32) ||
+                   (*host == ElementType::F64 && type == ElementType::F32));
       if (!narrows)
         error(fmt::format("{} converts {} to {}, which the boundary does not", label, buffer.host_type(),
                           buffer.type()));

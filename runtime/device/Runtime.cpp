@@ -99,6 +99,14 @@ bool checkValues(const Tensor &t, std::span<const std::byte> memory, std::byte *
   return faults == 0;
 }
 
+template <typename From, typename To>
+void convert(std::span<const std::byte> from, std::byte *to) {
+  for (size_t i = 0, count = from.size() / sizeof(From); i < count; ++i) {
+    const To value = static_cast<To>(at<From>(from, i));
+    std::memcpy(to + i * sizeof value, &value, sizeof value);
+  }
+}
+
 bool checkInput(const Tensor &t, std::span<const std::byte> memory, std::byte *narrowed,
                 Diagnostics &diagnostics) {
   switch (t.type) {
@@ -119,6 +127,9 @@ bool checkInput(const Tensor &t, std::span<const std::byte> memory, std::byte *n
     return checkValues<int64_t>(t, memory, narrowed, diagnostics);
   case ElementType::U64:
     return checkValues<uint64_t>(t, memory, narrowed, diagnostics);
+  case ElementType::F64:
+    convert<double, float>(memory, narrowed);
+    return true;
   default:
     return true; // floats have no range
   }
@@ -244,15 +255,22 @@ bool Session::convertInputs(Diagnostics &diagnostics) {
   return good;
 }
 
-// The device's 32 bits of a 64-bit integer, widened.
+// The device's 32 bits, widened. (An unsigned integer's are never negative.)
 void Session::convertOutputs() {
   for (size_t i = 0; i < program_->tensors(Role::Output).size(); ++i) {
     Binding &binding = bindings_[1][i];
     if (!binding.converted)
       continue;
-    for (size_t e = 0; e < binding.memory.size() / sizeof(int64_t); ++e) {
-      int64_t wide = at<int32_t>(binding.converted->bytes(), e);
-      std::memcpy(binding.memory.data() + e * sizeof wide, &wide, sizeof wide);
+    std::span<const std::byte> own = binding.converted->bytes();
+    switch (program_->tensors(Role::Output)[i].type) {
+    case ElementType::F64:
+      convert<float, double>(own, binding.memory.data());
+      break;
+    case ElementType::U32:
+      convert<int32_t, uint32_t>(own, binding.memory.data());
+      break;
+    default:
+      convert<int32_t, int64_t>(own, binding.memory.data());
     }
   }
 }

@@ -145,13 +145,12 @@ private:
     std::optional<std::string> artifact;
     if (compilation && compilation->lowerTo(pipeline::Level::Isa, errors))
       artifact = compilation->encode(true, errors);
+    refused = true;
     if (report->targets.front().runs() != artifact.has_value())
       return fmt::format("'npuc check' says that it {}, but: {}", artifact ? "does not compile" : "compiles",
                          artifact ? "it does" : message(errors));
-    if (!artifact) {
-      refused = true;
+    if (!artifact)
       return message(errors);
-    }
     compilation.reset();
     double allowed = report->targets.front().precision == "bf16" ? tolerance8Bits : tolerance;
     return simulate(*artifact, arguments, *outputs, allowed, refused);

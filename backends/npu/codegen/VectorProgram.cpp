@@ -212,22 +212,30 @@ Value clamped(Value value, double least, double greatest) {
 /// What stands for `value` in a store: engines need not compute in the type that a result is stored in, since
 /// stores convert, saturate, and round floats to nearest even.
 Value stored(Value value) {
+  auto declared = dyn_cast<IntegerType>(value.getType());
+  // What is stored in fewer bits than 32 fits into them, by the body's own arithmetic.
+  auto reinterpreted = value.getDefiningOp<UnrealizedConversionCastOp>();
+  if (reinterpreted)
+    value = reinterpreted.getOperand(0);
+  if (auto truncated = value.getDefiningOp<arith::TruncIOp>();
+      truncated && truncated.getIn().getType().isInteger(32) && !truncated.getType().isInteger(1))
+    value = truncated.getIn();
   Operation *convert = value.getDefiningOp();
   bool narrows = isa<FloatType>(value.getType()) && value.getType().getIntOrFloatBitWidth() < 32;
   if (isa_and_nonnull<arith::TruncFOp>(convert) || (narrows && isa_and_nonnull<arith::SIToFPOp>(convert)))
     return convert->getOperand(0);
-  auto type = dyn_cast<IntegerType>(value.getType());
-  if (!isa_and_nonnull<arith::FPToSIOp, arith::TruncIOp>(convert) || type.getWidth() > 16)
+  if (!isa_and_nonnull<arith::FPToSIOp, arith::TruncIOp>(convert) || declared.getWidth() > 16)
     return value;
   Value x = convert->getOperand(0);
-  double half = std::ldexp(1.0, int(type.getWidth()) - 1);
-  if (Value inner = clamped(x, -half, half - 1)) {
+  double values = std::ldexp(1.0, int(declared.getWidth())), least = declared.isUnsigned() ? 0 : -values / 2,
+         greatest = least + values - 1;
+  if (Value inner = clamped(x, least, greatest)) {
     auto rounding = inner.getDefiningOp<math::RoundEvenOp>();
     return rounding ? rounding.getOperand() : inner;
   }
   auto sum = x.getDefiningOp<arith::AddIOp>();
   std::optional<double> term = sum ? numberOf(sum.getRhs()) : std::nullopt;
-  return term && clamped(sum.getLhs(), -half - *term, half - 1 - *term) ? x : value;
+  return term && clamped(sum.getLhs(), least - *term, greatest - *term) ? x : value;
 }
 
 /// Assigns registers to a body's values in order, giving a value's register back after its last use.
@@ -396,14 +404,16 @@ private:
 
   /// The operand that a widening or conversion to float widens, which its load does.
   std::optional<unsigned> loadedOperand(Value value) {
-    Operation *wide = value.getDefiningOp();
-    if (!isa_and_nonnull<arith::ExtFOp, arith::ExtSIOp, arith::SIToFPOp>(wide) ||
-        value.getType().isInteger(64))
-      return std::nullopt;
-    if (auto inner = wide->getOperand(0).getDefiningOp<arith::ExtSIOp>())
-      wide = inner;
-    auto argument = dyn_cast<BlockArgument>(wide->getOperand(0));
-    if (!argument || argument.getOwner() != &op.getBody().front() || argument.getType().isInteger(1))
+    Value loaded = value;
+    if (isa_and_nonnull<arith::SIToFPOp>(loaded.getDefiningOp()))
+      loaded = loaded.getDefiningOp()->getOperand(0);
+    if (isa_and_nonnull<arith::ExtFOp, arith::ExtSIOp, arith::ExtUIOp>(loaded.getDefiningOp()))
+      loaded = loaded.getDefiningOp()->getOperand(0);
+    if (isa_and_nonnull<UnrealizedConversionCastOp>(loaded.getDefiningOp()))
+      loaded = loaded.getDefiningOp()->getOperand(0);
+    auto argument = dyn_cast<BlockArgument>(loaded);
+    if (loaded == value || value.getType().isInteger(64) || !argument ||
+        argument.getOwner() != &op.getBody().front() || argument.getType().isInteger(1))
       return std::nullopt;
     return argument.getArgNumber();
   }
@@ -535,7 +545,7 @@ FailureOr<ElementType> npuc::codegen::elementType(Type type) {
   case 1:
     return ElementType::Bool;
   case 4:
-    return ElementType::I4;
+    return integer.isUnsigned() ? ElementType::U4 : ElementType::I4;
   case 8:
     return integer.isUnsigned() ? ElementType::U8 : ElementType::I8;
   case 16:

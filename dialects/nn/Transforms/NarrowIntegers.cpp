@@ -46,9 +46,11 @@ Range product(Range a, Range b) {
   return bounded(*llvm::min_element(ends), *llvm::max_element(ends));
 }
 
+/// Integers that devices have no type for: of 64 bits, and unsigned ones of 32.
 bool isWide(Type type) {
   auto tensor = dyn_cast<RankedTensorType>(type);
-  return tensor && tensor.getElementType().isSignlessInteger(64);
+  auto integer = tensor ? dyn_cast<IntegerType>(tensor.getElementType()) : IntegerType();
+  return integer && (integer.getWidth() == 64 || (integer.getWidth() == 32 && integer.isUnsigned()));
 }
 
 bool isWide(Value value) {
@@ -61,6 +63,8 @@ RankedTensorType narrowed(Type type) {
 
 Range rangeOfType(Type type) {
   auto integer = dyn_cast<IntegerType>(getElementTypeOrSelf(type));
+  if (integer && integer.getWidth() == 64 && integer.isUnsigned())
+    return {0, INT64_MAX};
   if (!integer || integer.getWidth() >= 64)
     return {};
   if (integer.isUnsigned() || integer.getWidth() == 1)
@@ -87,7 +91,8 @@ private:
   Range rangeOf(OpResult result) const {
     Type element = getElementTypeOrSelf(result.getType());
     Range ofType = rangeOfType(element);
-    if (!element.isSignlessInteger() || element.isInteger(1))
+    if (!isa<IntegerType>(element) || element.isInteger(1) ||
+        (!element.isSignlessInteger() && !isWide(result)))
       return ofType;
     Range found = rangeOf(result.getOwner());
     return found.low >= ofType.low && found.high <= ofType.high ? found : ofType;
@@ -118,10 +123,20 @@ private:
       return {-1, 1};
     if (isa<ReluOp>(op))
       return {std::max<int64_t>(in(0).low, 0), std::max<int64_t>(in(0).high, 0)};
-    if (isa<DivOp>(op) && in(1).low > 0)
+    // By 0 there is no quotient, nor a remainder.
+    if (isa<DivOp>(op))
+      return join(in(0), in(1).low < 0 ? negated(in(0)) : Range{0, 0});
+    if (auto mod = dyn_cast<ModOp>(op)) {
+      Range below = join(in(1), negated(in(1)));
+      bool isNegative = mod.getTruncated() ? in(0).low < 0 : in(1).low < 0;
+      return {isNegative ? below.low : 0, below.high};
+    }
+    if (isa<ShiftRightOp>(op) && in(1).low >= 0)
       return join(in(0), {0, 0});
-    if (isa<ModOp>(op) && in(1).low > 0)
-      return {cast<ModOp>(op).getTruncated() ? 1 - in(1).high : 0, in(1).high - 1};
+    if (isa<AndOp, OrOp, XorOp>(op))
+      return rangeOfBits(op, in(0), in(1));
+    if (isa<NotOp>(op))
+      return bounded(-1 - __int128(in(0).high), -1 - __int128(in(0).low));
     if (isa<MinOp>(op))
       return {std::min(in(0).low, in(1).low), std::min(in(0).high, in(1).high)};
     if (isa<MaxOp>(op))
@@ -153,6 +168,20 @@ private:
     return {};
   }
 
+  /// All numbers of as many bits as the operands need.
+  static Range rangeOfBits(Operation *op, Range a, Range b) {
+    Range both = join(a, b);
+    int64_t ones = 1;
+    while (both.high > ones || both.low < -ones - 1) {
+      if (ones == INT64_MAX)
+        return {};
+      ones = 2 * ones + 1;
+    }
+    if (isa<AndOp>(op) && (a.low >= 0 || b.low >= 0))
+      return {0, a.low < 0 ? b.high : b.low < 0 ? a.high : std::min(a.high, b.high)};
+    return {both.low >= 0 ? 0 : -ones - 1, ones};
+  }
+
   static Range rangeOfConstant(ConstantOp constant) {
     auto dense = dyn_cast<DenseElementsAttr>(constant.getValue());
     if (!dense)
@@ -160,10 +189,14 @@ private:
     if (dense.empty())
       return {0, 0};
     Range range{INT64_MAX, INT64_MIN};
+    auto add = [&, isUnsigned = dense.getElementType().isUnsignedInteger()](const APInt &value) {
+      auto number = isUnsigned ? int64_t(value.getLimitedValue(INT64_MAX)) : value.getSExtValue();
+      range = join(range, {number, number});
+    };
     if (dense.isSplat())
-      return {dense.getSplatValue<APInt>().getSExtValue(), dense.getSplatValue<APInt>().getSExtValue()};
-    for (const APInt &value : dense.getValues<APInt>())
-      range = join(range, {value.getSExtValue(), value.getSExtValue()});
+      add(dense.getSplatValue<APInt>());
+    else
+      llvm::for_each(dense.getValues<APInt>(), add);
     return range;
   }
 
@@ -206,7 +239,13 @@ bool isWidthless(Operation *op) {
   return isa<AddOp, SubOp, MulOp, DivOp, ModOp, MinOp, MaxOp, NegOp, AbsOp, SignOp, ReluOp, AndOp, OrOp,
              XorOp, NotOp, SelectOp, CompareOp, CastOp, ReshapeOp, TransposeOp, BroadcastOp, SliceOp,
              ConcatOp, PadOp, TriluOp, CumSumOp, ReduceOp, GatherOp, GatherElementsOp, GatherNdOp,
-             ScatterElementsOp, ScatterNdOp, ArgReduceOp, RangeOp, ConstantOp>(op);
+             ScatterElementsOp, ScatterNdOp, ArgReduceOp, TopKOp, ShiftRightOp, RangeOp, ConstantOp>(op);
+}
+
+/// Positions, which their operation gives in 64 bits.
+bool isPosition(Value value) {
+  auto top = value.getDefiningOp<TopKOp>();
+  return value.getDefiningOp<ArgReduceOp>() || (top && value == top.getIndices());
 }
 
 class Narrower {
@@ -242,7 +281,7 @@ private:
     if (!isa<RankedTensorType>(argument.getType()) || !isWide(argument))
       return rangeOfType(argument.getType());
     Range limits{-(int64_t(1) << bits), (int64_t(1) << bits) - 1};
-    return meet(limits, rangeAsIndex(argument));
+    return meet(meet(limits, rangeOfType(argument.getType())), rangeAsIndex(argument));
   }
 
   size_t countNarrow(ArrayRef<Range> arguments) {
@@ -290,15 +329,17 @@ private:
       return;
     narrowOps.insert(op);
     for (Value result : op->getResults())
-      if (isWide(result) && !isa<ArgReduceOp>(op))
+      if (isWide(result) && !isPosition(result))
         narrow.insert(result);
   }
 
-  Value cast(Value value, Type type) { return CastOp::create(rewriter, value.getLoc(), type, value, true); }
+  Value cast(Value value, Type type, std::optional<Location> loc = std::nullopt) {
+    return CastOp::create(rewriter, loc.value_or(value.getLoc()), type, value, true);
+  }
 
   /// Brings an operation's operands to the width that it computes in.
   void adapt(Operation *op) {
-    bool isNarrow = narrowOps.contains(op) && !isa<ArgReduceOp>(op);
+    bool isNarrow = narrowOps.contains(op);
     rewriter.setInsertionPoint(op);
     for (OpOperand &operand : op->getOpOperands()) {
       Value value = operand.get();
@@ -308,7 +349,7 @@ private:
         continue;
       if (!isNarrow) {
         // Its type still reads i64: it is narrowed when all are.
-        Value widened = cast(value, value.getType());
+        Value widened = cast(value, value.getType(), op->getLoc());
         operand.set(widened);
       } else {
         operand.set(cast(value, narrowed(value.getType())));
@@ -341,19 +382,23 @@ private:
     Operation *terminator = function.front().getTerminator();
     rewriter.setInsertionPoint(terminator);
     for (OpOperand &operand : terminator->getOpOperands()) {
-      bool wasWide = isWide(function.getFunctionType().getResult(operand.getOperandNumber()));
-      if (!wasWide)
+      Type declared = function.getFunctionType().getResult(operand.getOperandNumber());
+      if (!isWide(declared))
         continue;
       // A result that may leave 32 bits stays as the model declares it; indices never do.
-      if (operand.get().getDefiningOp<ArgReduceOp>())
+      if (isPosition(operand.get()))
         operand.set(cast(operand.get(), narrowed(operand.get().getType())));
       if (!isWide(operand.get()))
-        function.setResultAttr(operand.getOperandNumber(), "nn.narrowed", rewriter.getUnitAttr());
+        function.setResultAttr(operand.getOperandNumber(), "nn.narrowed",
+                               TypeAttr::get(getElementTypeOrSelf(declared)));
     }
     for (unsigned i = 0; i < function.getNumArguments(); ++i)
-      if (wide[i])
+      if (wide[i]) {
+        function.setArgAttr(i, "nn.narrowed",
+                            TypeAttr::get(getElementTypeOrSelf(function.getArgumentTypes()[i])));
         function.setArgAttr(i, "nn.range",
                             rewriter.getDenseI64ArrayAttr({arguments[i].low, arguments[i].high}));
+      }
     function.setFunctionType(
         rewriter.getFunctionType(function.front().getArgumentTypes(), terminator->getOperandTypes()));
   }

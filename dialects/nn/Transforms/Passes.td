@@ -191,12 +191,13 @@ def NNMergeProjections : Pass<"nn-merge-projections", "::mlir::func::FuncOp"> {
 }
 
 def NNNarrowIntegers : Pass<"nn-narrow-integers", "::mlir::func::FuncOp"> {
-  let summary = "Compute in 32-bit integers what 64-bit ones are not needed for";
+  let summary = "Compute in 32-bit integers what wider ones are not needed for";
   let description = [{
-    Arguments and results of i64 become i32, constants, index arithmetic and comparisons with them. A narrowed argument carries
+    Arguments and results of i64, ui64 and ui32 become i32, constants, index arithmetic and comparisons with them. Those that were
+    narrowed carry `nn.narrowed`, the type that the model declares, and arguments
     `nn.range = array<i64: low, high>`, the values that the runtime must check it for: what an i32 and every table that it
-    indexes can take, and less where arithmetic on it could overflow otherwise. A narrowed result carries `nn.narrowed`: its
-    values are those of the i64 that the model declares. A value that may leave the range of an i32 stays i64.
+    indexes can take, and less where arithmetic on it could overflow otherwise. A value that may leave the range of an i32 stays
+    as it is.
 
     ```mlir
     func.func @f(%ids: tensor<1x7xi64> {nn.name = "ids"}) -> tensor<1x7x64xf32> {
@@ -204,7 +205,7 @@ def NNNarrowIntegers : Pass<"nn-narrow-integers", "::mlir::func::FuncOp"> {
     ```
     becomes
     ```mlir
-    func.func @f(%ids: tensor<1x7xi32> {nn.name = "ids", nn.range = array<i64: -1000, 999>}) -> tensor<1x7x64xf32> {
+    func.func @f(%ids: tensor<1x7xi32> {nn.name = "ids", nn.narrowed = i64, nn.range = array<i64: -1000, 999>}) -> tensor<1x7x64xf32> {
       %0 = nn.gather %table, %ids {axis = 0 : i64} : (tensor<1000x64xf32>, tensor<1x7xi32>) -> tensor<1x7x64xf32>
     ```
   }];

@@ -9,7 +9,7 @@ func.func @product(%x: tensor<5x4xf16>, %i: tensor<2x1xi32>, %u: tensor<2x4xf16>
 // -----
 
 func.func @wide(%x: tensor<4xi64>) -> tensor<4xi64> {
-  // expected-error @below {{nn.mul is compiled only where its integers have 32 bits}}
+  // expected-error @below {{nn.mul is compiled only where its integers have at most 32 bits, or 16 if they are unsigned}}
   %0 = nn.mul %x, %x : (tensor<4xi64>, tensor<4xi64>) -> tensor<4xi64>
   return %0 : tensor<4xi64>
 }

@@ -3,8 +3,8 @@
 
 // A table of 1000 rows takes -1000 to 999; what only becomes floats may be any i32.
 // CHECK-LABEL: @indices
-// CHECK-SAME: %[[I:.*]]: tensor<1x7xi32> {nn.name = "ids", nn.range = array<i64: -1000, 999>}
-// CHECK-SAME: %[[P:.*]]: tensor<1x7xi32> {nn.range = array<i64: -2147483648, 2147483647>}
+// CHECK-SAME: %[[I:.*]]: tensor<1x7xi32> {nn.name = "ids", nn.narrowed = i64, nn.range = array<i64: -1000, 999>}
+// CHECK-SAME: %[[P:.*]]: tensor<1x7xi32> {nn.narrowed = i64, nn.range = array<i64: -2147483648, 2147483647>}
 // CHECK: nn.gather %{{.*}}, %[[I]] {axis = 0 : i64} : (tensor<1000x4xf32>, tensor<1x7xi32>)
 // CHECK: nn.cast %[[P]] : (tensor<1x7xi32>) -> tensor<1x7xf32>
 func.func @indices(%ids: tensor<1x7xi64> {nn.name = "ids"}, %p: tensor<1x7xi64>) -> (tensor<1x7x4xf32>, tensor<1x7xf32>) {
@@ -16,8 +16,8 @@ func.func @indices(%ids: tensor<1x7xi64> {nn.name = "ids"}, %p: tensor<1x7xi64>)
 
 // x + 1 must stay within 32 bits: x is held to 31.
 // CHECK-LABEL: @arithmetic
-// CHECK-SAME: %[[X:.*]]: tensor<3xi32> {nn.range = array<i64: -1073741824, 1073741823>}
-// CHECK-SAME: -> (tensor<3xi32> {nn.narrowed}, tensor<3xi1>)
+// CHECK-SAME: %[[X:.*]]: tensor<3xi32> {nn.narrowed = i64, nn.range = array<i64: -1073741824, 1073741823>}
+// CHECK-SAME: -> (tensor<3xi32> {nn.narrowed = i64}, tensor<3xi1>)
 // CHECK-DAG: %[[ONE:.*]] = nn.constant dense<1> : tensor<i32>
 // CHECK: %[[Y:.*]] = nn.add %[[X]], %[[ONE]] : (tensor<3xi32>, tensor<i32>) -> tensor<3xi32>
 // CHECK: %[[C:.*]] = nn.compare lt %[[Y]], %{{.*}} : (tensor<3xi32>, tensor<3xi32>) -> tensor<3xi1>
@@ -32,7 +32,7 @@ func.func @arithmetic(%x: tensor<3xi64>) -> (tensor<3xi64>, tensor<3xi1>) {
 
 // A product with a large prime may need 64 bits for any 17-bit argument: it stays i64.
 // CHECK-LABEL: @wide
-// CHECK-SAME: %[[X:.*]]: tensor<3xi32> {nn.range = array<i64: -2147483648, 2147483647>}
+// CHECK-SAME: %[[X:.*]]: tensor<3xi32> {nn.narrowed = i64, nn.range = array<i64: -2147483648, 2147483647>}
 // CHECK-SAME: -> tensor<3xi64>
 // CHECK-DAG: %[[W:.*]] = nn.cast %[[X]] : (tensor<3xi32>) -> tensor<3xi64>
 // CHECK: nn.mul %[[W]], %{{.*}} : (tensor<3xi64>, tensor<i64>) -> tensor<3xi64>
@@ -44,7 +44,7 @@ func.func @wide(%x: tensor<3xi64>) -> tensor<3xi64> {
 
 // Positions of greatest elements are i64 by ONNX's rule, and small.
 // CHECK-LABEL: @positions
-// CHECK-SAME: -> (tensor<2xi32> {nn.narrowed})
+// CHECK-SAME: -> (tensor<2xi32> {nn.narrowed = i64})
 // CHECK: %[[A:.*]] = nn.arg_reduce max %arg0 {axis = 1 : i64} : (tensor<2x9xf32>) -> tensor<2xi64>
 // CHECK: %[[N:.*]] = nn.cast %[[A]] : (tensor<2xi64>) -> tensor<2xi32>
 // CHECK: return %[[N]]
@@ -97,4 +97,19 @@ func.func @masked_positions(%mask: tensor<2x7xi64>, %ids: tensor<2x7xi64>) -> (t
   %3 = nn.gather %table, %2 {axis = 0 : i64} : (tensor<1000x4xf32>, tensor<2x7xi64>) -> tensor<2x7x4xf32>
   %4 = nn.gather %table, %ids {axis = 0 : i64} : (tensor<1000x4xf32>, tensor<2x7xi64>) -> tensor<2x7x4xf32>
   return %3, %4 : tensor<2x7x4xf32>, tensor<2x7x4xf32>
+}
+
+// -----
+
+// Unsigned integers of 32 and 64 bits are narrowed where they cannot be too great, nor negative: what a sum is, but not a difference.
+
+// CHECK-LABEL: func.func @unsigned
+// CHECK-SAME: %[[X:.*]]: tensor<3xi32> {nn.narrowed = ui32, nn.range = array<i64: 0, 1073741823>}
+// CHECK-SAME: -> (tensor<3xi32> {nn.narrowed = ui32}, tensor<3xui32>)
+// CHECK: nn.add %[[X]], %[[X]] : (tensor<3xi32>, tensor<3xi32>) -> tensor<3xi32>
+// CHECK: nn.sub {{.*}} : (tensor<3xui32>, tensor<3xui32>) -> tensor<3xui32>
+func.func @unsigned(%x: tensor<3xui32>) -> (tensor<3xui32>, tensor<3xui32>) {
+  %0 = nn.add %x, %x : (tensor<3xui32>, tensor<3xui32>) -> tensor<3xui32>
+  %1 = nn.sub %x, %0 : (tensor<3xui32>, tensor<3xui32>) -> tensor<3xui32>
+  return %0, %1 : tensor<3xui32>, tensor<3xui32>
 }
