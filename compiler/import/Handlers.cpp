@@ -60,7 +60,7 @@ constexpr HandlerRow standard[] = {
     {"InstanceNormalization", 6, newest, norm::instanceNormalization},
     {"IsInf", 10, newest, elementwise::isInf},
     {"IsNaN", 9, newest, elementwise::isNan},
-    {"LayerNormalization", 17, newest, norm::layerNormalization},
+    {"LayerNormalization", 1, newest, norm::layerNormalization},
     {"LeakyRelu", 6, newest, elementwise::leakyRelu},
     {"Less", 9, newest, elementwise::less},
     {"LessOrEqual", 12, newest, elementwise::lessOrEqual},

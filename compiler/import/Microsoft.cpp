@@ -132,8 +132,6 @@ void skipSimplifiedLayerNormalization(Node &node) {
 }
 
 void embedLayerNormalization(Node &node) {
-  if (node.wants(1) && node.has(7))
-    node.decline("mask_index as a result is not supported");
   auto embed = [&](Value table, Value ids) {
     return node.make<nn::GatherOp>({table, ids}, node.named("axis", int64_t{0}));
   };
@@ -148,6 +146,14 @@ void embedLayerNormalization(Node &node) {
     sum = plus(node, sum, embed(node.input(4), node.input(1)));
   node.result(0, layerNorm(node, sum, node.input(5), node.input(6), node.real("epsilon", 1e-12f)));
   node.result(2, sum);
+  if (!node.wants(1))
+    return;
+  // How many tokens of each sequence are there.
+  Type i32 = node.builder().getI32Type();
+  Value lengths = node.has(7) ? node.reduce(nn::ReduceKind::Sum, node.cast(node.input(7), i32), {1}, false)
+                              : node.constant(DenseElementsAttr::get(
+                                    RankedTensorType::get(ids.getDimSize(0), i32), APInt(32, 0)));
+  node.result(1, lengths);
 }
 
 } // namespace npuc::importer::microsoft
