@@ -219,6 +219,8 @@ Value LinalgBuilder::contract(Operand lhs, Operand rhs, AffineMap sums, ArrayRef
 }
 
 Value LinalgBuilder::finish(Value sums, Value bias, RankedTensorType result) {
+  if (!bias && sums.getType() == result)
+    return sums;
   SmallVector<Operand> inputs = {identity(sums)};
   if (bias)
     inputs.push_back(broadcast(bias, result.getShape()));

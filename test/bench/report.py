@@ -94,9 +94,9 @@ with assumed fields (docs/targets.md); none depends on the machine that ran the 
 
 A cell: simulated milliseconds · efficiency (the lower bound of docs/lower-bound.md over the simulated time) · relative error to
 onnxruntime's fp32 (max |y - r| / max |r|, worst output, one digit), or for the sentence encoder the mean cosine of its embeddings.
-Weights are real for minilm and smollm2, seeded for the others. A size n+p has p cached positions. In int8, minilm is calibrated on other sentences than those measured, any other
-model on the very inputs. A number in brackets is a hole, and the list below the table says why it is there; an
-empty cell was not measured.
+Weights are real for minilm and smollm2, seeded for the others. A size n+p has p cached positions. In int8, minilm is calibrated on
+other sentences than those measured, any other model on the very inputs. A number in brackets is a hole, and the list below the
+table says why it is there; an empty cell was not measured.
 """
 
 
