@@ -186,6 +186,7 @@ public:
       result_.addresses = *attempt.addresses;
     missing_.resize(count);
     earliest_.resize(count);
+    isDone_.resize(count);
     cores_.resize(limits_.cores);
     for (Core &core : cores_)
       core.free.resize(queuesPerCore(limits_));
@@ -271,8 +272,26 @@ private:
   }
 
   void arrive(uint32_t i) {
-    if (attempt_.addresses || memories_.admit(i))
+    if (isEarly(i))
+      early_.push({plan_.position[i], i});
+    else if (attempt_.addresses || memories_.admit(i))
       enqueue(i);
+  }
+
+  bool isEarly(uint32_t i) const {
+    return predecessors_[i].empty() &&
+           plan_.workBefore[plan_.position[i]] - attempt_.horizon > plan_.workBefore[oldest_];
+  }
+
+  void advance(uint32_t i) {
+    isDone_[plan_.position[i]] = true;
+    while (oldest_ + 1 < isDone_.size() && isDone_[oldest_])
+      ++oldest_;
+    while (!early_.empty() && !isEarly(early_.top().second)) {
+      const uint32_t load = early_.top().second;
+      early_.pop();
+      arrive(load);
+    }
   }
 
   uint32_t lineKey(uint32_t i) const {
@@ -366,6 +385,7 @@ private:
     markChanged(graph_.cores[i]);
     if (!attempt_.addresses)
       memories_.finish(i);
+    advance(i);
     for (uint32_t s : successors_[i]) {
       earliest_[s] = std::max(earliest_[s], now_ + signalDelay(i, s));
       if (--missing_[s] > 0)
@@ -394,6 +414,9 @@ private:
   Memories memories_;
   int64_t now_ = 0;
   std::vector<uint32_t> missing_; // predecessors that are not done
+  std::vector<bool> isDone_;      // by position
+  uint32_t oldest_ = 0;           // position of the first operation that is not done
+  LeastFirst<Ready> early_;       // loads that wait for their time
   std::vector<int64_t> earliest_; // when the signals of those that are done have arrived
   std::vector<Core> cores_;
   std::vector<uint32_t> firstQueue_; // of each DMA class

@@ -3,6 +3,8 @@
 
 #include "backends/npu/schedule/Plan.h"
 
+#include <limits>
+
 namespace npuc::schedule {
 
 struct Timeline {
@@ -13,9 +15,14 @@ struct Timeline {
   int64_t cycles = 0;
 };
 
+constexpr int64_t noHorizon = std::numeric_limits<int64_t>::max();
+
 struct Attempt {
   /// At most this part of a memory is used ahead of its turn.
   double aheadShare = 1;
+  /// What is there from the beginning is loaded when at most so many cycles of work (Plan::workBefore) are
+  /// left to do before it is needed.
+  int64_t horizon = noHorizon;
   /// If set, buffers have these addresses, and `predecessors` keeps those that share bytes apart.
   const std::vector<int64_t> *addresses = nullptr;
   const Lists *predecessors = nullptr;

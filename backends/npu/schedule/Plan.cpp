@@ -1,6 +1,7 @@
 #include "backends/npu/schedule/Plan.h"
 
 #include <algorithm>
+#include <array>
 #include <fmt/format.h>
 #include <numeric>
 #include <set>
@@ -67,6 +68,7 @@ Plan::Plan(const Problem &problem) : problem(problem) {
   findLives();
   findNeed();
   findChoices();
+  findWork();
 }
 
 void Plan::orderSequence(const Dependences &dependences) {
@@ -137,6 +139,20 @@ void Plan::findLives() {
     life.alignment = std::max(buffer.alignment, memory.alignment);
     if (buffer.group != isa::none)
       life.first = groupFirst[buffer.group];
+  }
+}
+
+void Plan::findWork() {
+  std::vector<std::array<int64_t, 2>> work(problem.limits.cores); // of the matrix and vector engines
+  int64_t most = 0;
+  for (uint32_t i : sequence) {
+    workBefore.push_back(most);
+    const isa::Engine engine = problem.graph.operations[i].engine;
+    if (engine == isa::Engine::Dma)
+      continue;
+    int64_t &busy = work[problem.graph.cores[i]][engine == isa::Engine::Vector];
+    busy += choicesOf(i).front().price.cycles;
+    most = std::max(most, busy);
   }
 }
 

@@ -36,6 +36,8 @@ struct Plan {
   /// Operations in sequential order, where each load of what is there from the beginning (a DMA operation
   /// without predecessors) stands just before its first successor; and their positions in it.
   std::vector<uint32_t> sequence, position;
+  /// Cycles for which the busiest engine works on what stands before a position.
+  std::vector<int64_t> workBefore;
   Lists predecessors;
   Lists buffers; ///< Of each operation, on chip, without repetition, by `turn`.
   std::vector<Choice> choices;
@@ -66,6 +68,7 @@ private:
   void findLives();
   void findNeed();
   void findChoices();
+  void findWork();
 };
 
 /// An error for each memory in which more bytes live at once in sequential order than it has; one of those

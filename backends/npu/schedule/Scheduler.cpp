@@ -101,19 +101,40 @@ std::optional<Packed> packSequential(const Plan &plan, Diagnostics &diagnostics)
   return packed;
 }
 
-// Parts of a memory that may be used ahead of their turn, from attempt to attempt.
-constexpr std::array<double, 3> aheadShares = {1.0, 0.5, 0.0};
+// Attempts differ in how far loads run ahead: in the work that is left to do before they are needed, and in
+// the part of a memory that they may fill. Too little and engines wait for loads; too much and what is needed
+// next finds no room, or only in pieces.
+constexpr std::array<int64_t, 6> horizons = {16384, 32768, 8192, noHorizon, 65536, 4096};
+constexpr std::array<double, 4> aheadShares = {1.0, 0.5, 0.75, 0.25};
+// Operations that all attempts place: of a large graph fewer are made, the most promising ones.
+constexpr size_t attemptedOperations = 2'000'000;
 
+/// The shortest timeline of those attempts.
 std::optional<Timeline> findTimeline(const Plan &plan, bool &packedBeforehand, Diagnostics &diagnostics) {
   const size_t count = plan.problem.graph.operations.size();
-  for (double share : aheadShares)
-    if (Timeline timeline = listSchedule(plan, {share}); timeline.order.size() == count)
-      return timeline;
+  const int64_t bound = lowerBound(plan);
+  std::optional<Timeline> best;
+  auto attempt = [&](const Attempt &how) {
+    Timeline timeline = listSchedule(plan, how);
+    if (timeline.order.size() == count && (!best || timeline.cycles < best->cycles))
+      best = std::move(timeline);
+  };
+  size_t left = 1 + attemptedOperations / (count + 1);
+  for (int64_t horizon : horizons)
+    for (double share : aheadShares)
+      if (left > 0 && (!best || best->cycles > bound)) {
+        attempt({share, horizon});
+        --left;
+      }
+  if (!best)
+    attempt({0, noHorizon});
+  if (best)
+    return best;
   packedBeforehand = true;
   const auto packed = packSequential(plan, diagnostics);
   if (!packed)
     return std::nullopt;
-  return listSchedule(plan, {0, &packed->addresses, &packed->predecessors});
+  return listSchedule(plan, {0, noHorizon, &packed->addresses, &packed->predecessors});
 }
 
 // Turns the timeline into a program.

@@ -1,6 +1,7 @@
 // What good schedules do, on graphs small enough to follow by hand, and how long scheduling takes.
 #include "RandomGraph.h"
 #include "backends/npu/schedule/GraphText.h"
+#include "backends/npu/schedule/ListScheduler.h"
 #include "backends/npu/schedule/Report.h"
 #include "backends/npu/schedule/VerifyGraph.h"
 #include "backends/npu/schedule/VerifySchedule.h"
@@ -187,6 +188,17 @@ TEST_CASE("Loads that all stand at the beginning arrive in the order of their co
   limits.scratchpad.bytes = 2100; // two of six
   const Solution solution = solve(graph, limits, FlatCost());
   CHECK(solution.cycles == 6 * 100 + 60 + 100);
+}
+
+TEST_CASE("Loads run ahead of the work by no more than asked") {
+  const TileGraph graph = layers(4);
+  const Limits limits = plain(1);
+  const FlatCost cost;
+  const Plan plan({graph, limits, cost});
+  // Each layer's 60 cycles of work must be done before the next load starts: 4 · (100 + 60) + 100.
+  CHECK(listSchedule(plan, {1, 0}).cycles == 740);
+  // One layer ahead hides them.
+  CHECK(listSchedule(plan, {1, 60}).cycles == 560);
 }
 
 TEST_CASE("A working set that does not fit names the operation, the bytes needed and those there") {
