@@ -38,12 +38,16 @@ std::optional<LowerBound> lowerBound(const WorkFacts &work, const target::Target
     add(result.multiplyAddCycles, work.multiplyAdds[i], target::peakMacsPerCycle(target, type),
         fmt::format("multiply-adds of {}", name(type)));
   }
+  // An engine whose stages are chained does one operation in each of them.
+  auto vectorRate = [&](ElementType element) {
+    return target::peakVectorOpsPerCycle(target, element) * target.vector().chained_stages();
+  };
   double fastestFloat = 0;
   for (const target::VectorType &type : target.vector().types())
     if (const ElementType element = target::elementType(type.type()); isFloat(element))
-      fastestFloat = std::max(fastestFloat, target::peakVectorOpsPerCycle(target, element));
+      fastestFloat = std::max(fastestFloat, vectorRate(element));
   add(result.vectorCycles, work.floatOperations, fastestFloat, "vector operations in floats");
-  add(result.vectorCycles, work.integerOperations, target::peakVectorOpsPerCycle(target, ElementType::I32),
+  add(result.vectorCycles, work.integerOperations, vectorRate(ElementType::I32),
       "vector operations in 32-bit integers");
   result.dramCycles = work.dramBytes / target::dramBytesPerCycle(target);
   return complete ? std::optional(result) : std::nullopt;
