@@ -270,19 +270,24 @@ double GroupModel::cycles(const Cut &cut, const ProducedTensors &produced, doubl
     }
     if (from->second.chunk && from->second.chunk == load.run)
       continue;
-    double one;
-    if (prices.hasShared)
-      one = issued * prices.transfer(Place::Shared, load.bytes);
-    else if (from->second.chunk) {
+    // What a queue is busy for, and what a core waits for, which gets all of it however few transfers send
+    // it.
+    double one, arrives;
+    if (prices.hasShared) {
+      arrives = prices.transfer(Place::Shared, load.bytes);
+      one = issued * arrives;
+    } else if (from->second.chunk) {
       double pieces = std::max(1.0, load.share * prices.cores);
       one = issued * pieces * prices.transfer(Place::OtherCore, int64_t(load.bytes / pieces));
+      arrives = prices.transfer(Place::OtherCore, load.bytes);
     } else {
-      one = issued * prices.transfer(Place::Dram, load.bytes);
+      arrives = prices.transfer(Place::Dram, load.bytes);
+      one = issued * arrives;
       countDram();
     }
     dma += load.times * one;
     // Write-out, and the first block's way in, are in nobody's shadow.
-    first += from->second.writeOut + one;
+    first += from->second.writeOut + arrives;
   }
   Produced result = leaves(cut);
   if (!result.chunk)
