@@ -4,6 +4,7 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 
+#include <cmath>
 #include <limits>
 #include <numeric>
 
@@ -80,37 +81,68 @@ SmallVector<unsigned> staying(ArrayRef<int64_t> shape, ArrayRef<int64_t> axes) {
   return dims;
 }
 
-/// e^(x − greatest of the row). With `zeroMasked` a row may be −∞ alone, whose powers are 0.
-Value power(OpBuilder &b, Location loc, Value x, Value greatest, bool zeroMasked) {
-  if (zeroMasked)
-    greatest = arith::MaximumFOp::create(b, loc, greatest, f32(b, loc, std::numeric_limits<float>::lowest()));
-  return math::ExpOp::create(b, loc, arith::SubFOp::create(b, loc, x, greatest));
-}
+/// Softmax over the loops of `shape` that `rows` does not name, in two steps between which a caller can do
+/// more: powers, and what they are to be multiplied by. What is the same for all of a row is computed once
+/// for it.
+class RowSoftmax {
+public:
+  /// A row of `zeroMasked` that is all −inf is 0, not NaN.
+  RowSoftmax(LinalgBuilder &b, ArrayRef<int64_t> shape, ArrayRef<unsigned> rows, bool zeroMasked)
+      : b(b), shape(shape), rows(rows), zeroMasked(zeroMasked) {}
 
-/// x over the sum of a row's powers. With `zeroMasked` that may be 0, and so is the quotient.
-Value normalized(OpBuilder &b, Location loc, Value x, Value sum, bool zeroMasked) {
-  if (zeroMasked)
-    sum = arith::MaximumFOp::create(b, loc, sum, f32(b, loc, std::numeric_limits<float>::min()));
-  return arith::DivFOp::create(b, loc, x, sum);
+  AffineMap rowMap() const { return b.dims(shape.size(), rows); }
+
+  /// greatest · exp(x − the greatest x of its row), in `type`.
+  Value powers(Value x, double greatest, Type type) const {
+    Value top = b.reduce(LinalgBuilder::Kind::Max, {b.identity(x)}, shape, rows, same);
+    if (zeroMasked || greatest != 1)
+      top = forRows(top, [&](OpBuilder &inner, Location loc, Value s) -> Value {
+        if (zeroMasked)
+          s = arith::MaximumFOp::create(inner, loc, s, f32(inner, loc, std::numeric_limits<float>::lowest()));
+        return greatest == 1 ? s : arith::SubFOp::create(inner, loc, s, f32(inner, loc, std::log(greatest)));
+      });
+    return b.map({b.identity(x), {top, rowMap()}}, RankedTensorType::get(shape, type),
+                 [&](OpBuilder &inner, Location loc, Scalars s) -> Value {
+                   Value power =
+                       math::ExpOp::create(inner, loc, arith::SubFOp::create(inner, loc, s[0], s[1]));
+                   return isa<FloatType>(type) ? power : b.toInteger(inner, power, {}, type);
+                 });
+  }
+
+  /// scale / the row's sum of powers.
+  Value factors(Value sums, double scale) const {
+    return forRows(sums, [&](OpBuilder &inner, Location loc, Value s) -> Value {
+      s = real(inner, loc, s);
+      if (zeroMasked)
+        s = arith::MaximumFOp::create(inner, loc, s, f32(inner, loc, std::numeric_limits<float>::min()));
+      return arith::DivFOp::create(inner, loc, f32(inner, loc, scale), s);
+    });
+  }
+
+private:
+  Value forRows(Value values, llvm::function_ref<Value(OpBuilder &, Location, Value)> body) const {
+    return b.map({b.identity(values)}, RankedTensorType::get(shapeOf(values), b.b.getF32Type()),
+                 [&](OpBuilder &inner, Location loc, Scalars s) { return body(inner, loc, s[0]); });
+  }
+
+  LinalgBuilder &b;
+  ArrayRef<int64_t> shape;
+  ArrayRef<unsigned> rows;
+  bool zeroMasked;
+};
+
+Value product(OpBuilder &b, Location loc, Scalars s) {
+  return arith::MulFOp::create(b, loc, real(b, loc, s[0]), s[1]);
 }
 
 Value softmax(nn::SoftmaxOp op, LinalgBuilder &b) {
   RankedTensorType type = typeOf(op.getResult());
   ArrayRef<int64_t> shape = type.getShape();
-  unsigned rank = shape.size();
-  int64_t axis = op.getAxis();
-  SmallVector<unsigned> rows = staying(shape, {axis});
-  AffineMap rowMap = b.dims(rank, rows);
-  Value greatest = b.reduce(LinalgBuilder::Kind::Max, {b.identity(op.getInput())}, shape, rows, same);
-  bool zero = op.getZeroMasked();
-  auto wide = RankedTensorType::get(shape, b.b.getF32Type());
-  Value powers =
-      b.map({b.identity(op.getInput()), {greatest, rowMap}}, wide,
-            [&](OpBuilder &inner, Location loc, Scalars s) { return power(inner, loc, s[0], s[1], zero); });
+  SmallVector<unsigned> rows = staying(shape, {int64_t(op.getAxis())});
+  RowSoftmax steps(b, shape, rows, op.getZeroMasked());
+  Value powers = steps.powers(op.getInput(), 1, b.b.getF32Type());
   Value sum = b.reduce(LinalgBuilder::Kind::Sum, {b.identity(powers)}, shape, rows, same);
-  return b.map({b.identity(powers), {sum, rowMap}}, type, [&](OpBuilder &inner, Location loc, Scalars s) {
-    return normalized(inner, loc, s[0], s[1], zero);
-  });
+  return b.map({b.identity(powers), {steps.factors(sum, 1), steps.rowMap()}}, type, product);
 }
 
 Value logSoftmax(nn::LogSoftmaxOp op, LinalgBuilder &b) {
@@ -142,25 +174,29 @@ Value norm(LinalgBuilder &b, Value input, Value scale, Value bias, int64_t axis,
   auto times = [&](OpBuilder &inner, Location loc, Value x, double factor) -> Value {
     return arith::MulFOp::create(inner, loc, x, f32(inner, loc, factor));
   };
+  // What is the same for all of a row is computed once for it.
+  auto forRows = [&](Value values, ScalarBody body) {
+    return b.map({b.identity(values)}, RankedTensorType::get(shapeOf(values), b.b.getF32Type()), body);
+  };
   Value x = input;
   if (centred) {
     Value sum = b.reduce(LinalgBuilder::Kind::Sum, {b.identity(input)}, shape, rows, same);
-    x = b.map({b.identity(input), {sum, rowMap}}, RankedTensorType::get(shape, b.b.getF32Type()),
+    Value mean = forRows(
+        sum, [&](OpBuilder &inner, Location loc, Scalars s) { return times(inner, loc, s[0], inverse); });
+    x = b.map({b.identity(input), {mean, rowMap}}, RankedTensorType::get(shape, b.b.getF32Type()),
               [&](OpBuilder &inner, Location loc, Scalars s) -> Value {
-                return arith::SubFOp::create(inner, loc, s[0], times(inner, loc, s[1], inverse));
+                return arith::SubFOp::create(inner, loc, s[0], s[1]);
               });
   }
   Value squares = b.reduce(LinalgBuilder::Kind::Sum, {b.identity(x)}, shape, rows,
                            [](OpBuilder &inner, Location loc, Scalars s) -> Value {
                              return arith::MulFOp::create(inner, loc, s[0], s[0]);
                            });
-  auto rowType = RankedTensorType::get(shapeOf(squares), b.b.getF32Type());
-  Value factor =
-      b.map({b.identity(squares)}, rowType, [&](OpBuilder &inner, Location loc, Scalars s) -> Value {
-        return math::RsqrtOp::create(
-            inner, loc,
-            arith::AddFOp::create(inner, loc, times(inner, loc, s[0], inverse), f32(inner, loc, epsilon)));
-      });
+  Value factor = forRows(squares, [&](OpBuilder &inner, Location loc, Scalars s) -> Value {
+    return math::RsqrtOp::create(
+        inner, loc,
+        arith::AddFOp::create(inner, loc, times(inner, loc, s[0], inverse), f32(inner, loc, epsilon)));
+  });
   SmallVector<Operand> inputs = {b.identity(x), {factor, rowMap}, b.broadcast(scale, shape)};
   if (bias)
     inputs.push_back(b.broadcast(bias, shape));
@@ -239,32 +275,17 @@ Value attention(nn::AttentionOp op, LinalgBuilder &b) {
         return x;
       });
   SmallVector<unsigned> rowLoops = {0, 1, 2, 3};
-  AffineMap rowMap = b.dims(5, rowLoops);
-  bool zero = op.getZeroMasked();
-  Value greatest = b.reduce(LinalgBuilder::Kind::Max, {b.identity(scores)}, scoreShape, rowLoops, same);
-  Type powerType = op.isInteger() ? Type(b.b.getI8Type()) : storage;
-  Value powers = b.map({b.identity(scores), {greatest, rowMap}}, RankedTensorType::get(scoreShape, powerType),
-                       [&](OpBuilder &inner, Location loc, Scalars s) -> Value {
-                         Value x = power(inner, loc, s[0], s[1], zero);
-                         if (!op.isInteger())
-                           return x;
-                         x = arith::MulFOp::create(inner, loc, x, f32(inner, loc, 127));
-                         return b.toInteger(inner, x, {}, powerType);
-                       });
+  RowSoftmax steps(b, scoreShape, rowLoops, op.getZeroMasked());
+  bool isInteger = op.isInteger();
+  Value powers = steps.powers(scores, isInteger ? 127 : 1, isInteger ? Type(b.b.getI8Type()) : storage);
   Value sum = b.reduce(LinalgBuilder::Kind::Sum, {b.identity(powers)}, scoreShape, rowLoops, same);
 
   extents = {batch, groups, heads, rows, width, keys};
   Value weighted = b.contract({powers, b.dims(6, {0, 1, 2, 3, 5})}, {op.getValue(), b.dims(6, {0, 1, 5, 4})},
                               b.dims(6, {0, 1, 2, 3, 4}), extents, partsOf(op));
-  Value output = b.map({b.identity(weighted), {sum, rowMap}},
-                       RankedTensorType::get({batch, groups, heads, rows, width}, storage),
-                       [&](OpBuilder &inner, Location loc, Scalars s) -> Value {
-                         Value x = real(inner, loc, s[0]);
-                         if (op.isInteger())
-                           x = arith::MulFOp::create(inner, loc, x,
-                                                     f32(inner, loc, op.getValueScale().convertToFloat()));
-                         return normalized(inner, loc, x, real(inner, loc, s[1]), zero);
-                       });
+  Value factors = steps.factors(sum, isInteger ? op.getValueScale().convertToDouble() : 1);
+  Value output = b.map({b.identity(weighted), {factors, steps.rowMap()}},
+                       RankedTensorType::get({batch, groups, heads, rows, width}, storage), product);
   return b.reshape(output, result.getShape());
 }
 

@@ -63,6 +63,10 @@ Value LinalgBuilder::empty(ArrayRef<int64_t> shape, Type element) {
   return tensor::EmptyOp::create(b, loc, shape, element);
 }
 
+Value LinalgBuilder::filled(ArrayRef<int64_t> shape, double value, Type element) {
+  return linalg::FillOp::create(b, loc, constant(value, element), empty(shape, element)).getResult(0);
+}
+
 AffineMap LinalgBuilder::dims(unsigned loops, ArrayRef<unsigned> results) {
   SmallVector<AffineExpr> exprs =
       llvm::map_to_vector(results, [&](unsigned d) { return b.getAffineDimExpr(d); });
@@ -138,8 +142,7 @@ Value LinalgBuilder::reduce(Kind kind, ArrayRef<Operand> inputs, ArrayRef<int64_
   bool isFloat = isa<FloatType>(element);
   double greatest = isFloat ? std::numeric_limits<double>::infinity() : std::numeric_limits<int32_t>::max(),
          least = isFloat ? -greatest : std::numeric_limits<int32_t>::min();
-  Value start = constant(kind == Kind::Sum ? 0 : kind == Kind::Max ? least : greatest, element);
-  Value init = linalg::FillOp::create(b, loc, start, empty(shape, element)).getResult(0);
+  Value init = filled(shape, kind == Kind::Sum ? 0 : kind == Kind::Max ? least : greatest, element);
   return linalg::GenericOp::create(b, loc, init.getType(), values, init, maps, loops,
                                    [&](OpBuilder &inner, Location, ValueRange scalars) {
                                      SmallVector<Value> wide;
@@ -197,7 +200,7 @@ Value LinalgBuilder::contract(Operand lhs, Operand rhs, AffineMap sums, ArrayRef
   }
   bool isFloat = isa<FloatType>(elementOf(lhs.value));
   Type sumType = isFloat ? Type(b.getF32Type()) : Type(b.getI32Type());
-  Value init = linalg::FillOp::create(b, loc, constant(0, sumType), empty(shape, sumType)).getResult(0);
+  Value init = filled(shape, 0, sumType);
   SmallVector<AffineMap> maps = {lhs.map, rhs.map, sums};
   return linalg::GenericOp::create(
              b, loc, init.getType(), ValueRange{lhs.value, rhs.value}, init, maps, loops,

@@ -93,6 +93,8 @@ public:
   mlir::Value splat(mlir::RankedTensorType type, double value);
 
   mlir::Value empty(llvm::ArrayRef<int64_t> shape, mlir::Type element);
+  /// A tensor of `value` everywhere.
+  mlir::Value filled(llvm::ArrayRef<int64_t> shape, double value, mlir::Type element);
   mlir::AffineMap dims(unsigned loops, llvm::ArrayRef<unsigned> results);
   /// To f32 from any float; other types stay.
   mlir::Value widen(mlir::OpBuilder &b, mlir::Value scalar);

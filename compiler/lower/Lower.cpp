@@ -60,6 +60,18 @@ bool transposesActivations(OpOperand *operand) {
          !transpose.getMatchingIndexingMap(operand).isIdentity() && !finishesProjection(formula);
 }
 
+/// The consumer reads one value of the producer for many of its own, and the producer finishes a reduction (a
+/// row's mean, say): fused, it would be computed again for each.
+bool isFinishedOnce(OpOperand *operand, linalg::GenericOp producer, linalg::GenericOp consumer) {
+  return consumer.getMatchingIndexingMap(operand).getNumResults() < consumer.getNumLoops() &&
+         llvm::any_of(
+             producer.getDpsInputs(),
+             [](Value input) {
+               auto reduction = withoutReshapes(input).getDefiningOp<linalg::GenericOp>();
+               return reduction && reduction.getNumReductionLoops() > 0;
+             });
+}
+
 /// A producer is fused into its consumer if that repeats no work: it only moves data, or both have one
 /// formula per element and the consumer is its only user.
 bool shouldFuse(OpOperand *operand) {
@@ -79,6 +91,7 @@ bool shouldFuse(OpOperand *operand) {
   // A vector command has eight operands, the result among them. (The value that is fused is none any more.)
   constexpr int64_t greatestOperands = 8;
   return producer->hasOneUse() && consumer.getNumReductionLoops() == 0 &&
+         !isFinishedOnce(operand, producer, consumer) &&
          producer.getNumDpsInputs() + consumer.getNumDpsInputs() <= greatestOperands;
 }
 

@@ -1,5 +1,6 @@
 #include "compiler/lower/Passes.h"
 
+#include "compiler/lower/FastForms.h"
 #include "compiler/lower/Lower.h"
 #include "dialects/nn/IR/NN.h"
 
@@ -13,6 +14,7 @@ namespace npuc::lower {
 
 #define GEN_PASS_DEF_SETFLOATTYPE
 #define GEN_PASS_DEF_LOWERTOLINALG
+#define GEN_PASS_DEF_USEFASTFORMS
 #include "compiler/lower/Passes.h.inc"
 
 namespace {
@@ -30,6 +32,13 @@ struct LowerToLinalg : impl::LowerToLinalgBase<LowerToLinalg> {
   void runOnOperation() override {
     if (failed(lowerToLinalg(getOperation())))
       signalPassFailure();
+  }
+};
+
+struct UseFastForms : impl::UseFastFormsBase<UseFastForms> {
+  using UseFastFormsBase::UseFastFormsBase;
+  void runOnOperation() override {
+    useFastForms(getOperation(), float16 ? mlir::Float16Type::get(&getContext()) : mlir::FloatType());
   }
 };
 

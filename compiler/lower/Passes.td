@@ -42,4 +42,25 @@ def LowerToLinalg : Pass<"npuc-lower-to-linalg", "::mlir::func::FuncOp"> {
                            "::mlir::tensor::TensorDialect"];
 }
 
+def UseFastForms : Pass<"npuc-use-fast-forms", "::mlir::func::FuncOp"> {
+  let summary = "formulas in forms that engines compute in less time";
+  let description = [{
+    Sums of 8-bit integers along a loop become multiplications by ones, for the matrix engine; formulas of 8-bit results
+    compute in 16-bit floats, if the target is faster in them.
+
+    ```mlir
+    %power = math.exp %difference : f32
+    %rounded = math.roundeven %power : f32
+    %result = arith.fptosi %rounded : f32 to i8
+    // becomes
+    %narrow = arith.truncf %difference : f32 to f16
+    %power = math.exp %narrow : f16
+    %rounded = math.roundeven %power : f16
+    %result = arith.fptosi %rounded : f16 to i8
+    ```
+  }];
+  let options = [Option<"float16", "float16", "bool", "false", "the vector engine is faster in f16 than in f32">];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect", "::mlir::tensor::TensorDialect"];
+}
+
 #endif

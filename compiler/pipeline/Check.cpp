@@ -37,11 +37,9 @@ void noteInstructions(linalg::LinalgOp op, Needs &needs) {
       needs.multiplied.insert(*type);
     return;
   }
-  for (Operation &inner : op.getBlock()->without_terminator()) {
-    needs.gathers |= llvm::isa<tensor::ExtractOp>(inner);
-    if (std::optional<isa::VectorInstruction> instruction = codegen::instructionOf(&inner))
-      needs.instructions.insert({instruction->op, instruction->type});
-  }
+  needs.gathers |= !op.getBlock()->getOps<tensor::ExtractOp>().empty();
+  for (const isa::VectorInstruction &instruction : codegen::instructionsOf(*op.getBlock()))
+    needs.instructions.insert({instruction.op, instruction.type});
 }
 
 /// Lowers a copy of the operation on its own and looks at what it became.

@@ -17,6 +17,7 @@
 #include "compiler/interpret/ConstantReader.h"
 #include "compiler/interpret/Elements.h"
 #include "compiler/interpret/Evaluate.h"
+#include "compiler/lower/FastForms.h"
 #include "compiler/lower/Lower.h"
 #include "compiler/pipeline/Check.h"
 #include "compiler/pipeline/Dialects.h"
@@ -277,7 +278,12 @@ bool Compilation::State::toLinalg(Diagnostics &diagnostics) {
   if (!obstacles.empty())
     return false;
   work = countWork(main());
-  return succeeded(lower::lowerToLinalg(main()));
+  if (failed(lower::lowerToLinalg(main())))
+    return false;
+  bool fasterInF16 = target::peakVectorOpsPerCycle(target, ElementType::F16) >
+                     target::peakVectorOpsPerCycle(target, ElementType::F32);
+  lower::useFastForms(main(), fasterInF16 ? FloatType(mlir::Float16Type::get(&context)) : FloatType());
+  return true;
 }
 
 bool Compilation::State::toTiled() {

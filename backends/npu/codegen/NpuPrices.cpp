@@ -87,10 +87,7 @@ private:
   }
 
   double formula(LinalgOp op, ArrayRef<int64_t> extents) const {
-    SmallVector<isa::VectorInstruction> program;
-    for (Operation &inner : op.getBlock()->without_terminator())
-      if (std::optional<isa::VectorInstruction> instruction = codegen::instructionOf(&inner))
-        program.push_back(*instruction);
+    std::vector<isa::VectorInstruction> program = codegen::instructionsOf(*op.getBlock());
     timing::VectorWork work;
     work.instructions = program;
     work.points = std::accumulate(extents.begin(), extents.end(), int64_t(1), std::multiplies<>());

@@ -238,6 +238,29 @@ Value stored(Value value) {
   return term && clamped(sum.getLhs(), least - *term, greatest - *term) ? x : value;
 }
 
+/// The operand of `body` that a widening or conversion to float widens, which its load does.
+std::optional<unsigned> loadedOperand(Value value, Block &body) {
+  Value loaded = value;
+  if (isa_and_nonnull<arith::SIToFPOp>(loaded.getDefiningOp()))
+    loaded = loaded.getDefiningOp()->getOperand(0);
+  if (isa_and_nonnull<arith::ExtFOp, arith::ExtSIOp, arith::ExtUIOp>(loaded.getDefiningOp()))
+    loaded = loaded.getDefiningOp()->getOperand(0);
+  if (isa_and_nonnull<UnrealizedConversionCastOp>(loaded.getDefiningOp()))
+    loaded = loaded.getDefiningOp()->getOperand(0);
+  auto argument = dyn_cast<BlockArgument>(loaded);
+  if (loaded == value || value.getType().isInteger(64) || !argument || argument.getOwner() != &body ||
+      argument.getType().isInteger(1))
+    return std::nullopt;
+  return argument.getArgNumber();
+}
+
+std::optional<Idiom> idiom(Operation &inner) {
+  if (auto toInteger = dyn_cast<arith::FPToSIOp>(inner))
+    if (auto rounding = toInteger.getIn().getDefiningOp<math::RoundEvenOp>())
+      return Idiom{Opcode::Convert, ElementType::I32, {rounding.getOperand()}};
+  return requantization(inner);
+}
+
 /// Assigns registers to a body's values in order, giving a value's register back after its last use.
 class Translator {
 public:
@@ -283,7 +306,7 @@ public:
 private:
   /// Counts a use of `value`; the first one needs what the value is made of.
   void need(Value value) {
-    if (++uses[value] > 1 || loadedOperand(value))
+    if (++uses[value] > 1 || loadedOperand(value, op.getBody().front()))
       return;
     Operation *inner = value.getDefiningOp();
     if (!inner || inner->getBlock() != &op.getBody().front())
@@ -327,7 +350,7 @@ private:
           argument && argument.getOwner() == &op.getBody().front()) {
         make.op = Opcode::Load;
         make.a = argument.getArgNumber();
-      } else if (std::optional<unsigned> operand = loadedOperand(value)) {
+      } else if (std::optional<unsigned> operand = loadedOperand(value, op.getBody().front())) {
         make.op = Opcode::Load;
         make.a = *operand;
       } else if (auto index = value.getDefiningOp<npu::IndexOp>()) {
@@ -402,32 +425,9 @@ private:
     registers[result] = instruction.dst;
   }
 
-  /// The operand that a widening or conversion to float widens, which its load does.
-  std::optional<unsigned> loadedOperand(Value value) {
-    Value loaded = value;
-    if (isa_and_nonnull<arith::SIToFPOp>(loaded.getDefiningOp()))
-      loaded = loaded.getDefiningOp()->getOperand(0);
-    if (isa_and_nonnull<arith::ExtFOp, arith::ExtSIOp, arith::ExtUIOp>(loaded.getDefiningOp()))
-      loaded = loaded.getDefiningOp()->getOperand(0);
-    if (isa_and_nonnull<UnrealizedConversionCastOp>(loaded.getDefiningOp()))
-      loaded = loaded.getDefiningOp()->getOperand(0);
-    auto argument = dyn_cast<BlockArgument>(loaded);
-    if (loaded == value || value.getType().isInteger(64) || !argument ||
-        argument.getOwner() != &op.getBody().front() || argument.getType().isInteger(1))
-      return std::nullopt;
-    return argument.getArgNumber();
-  }
-
-  static std::optional<Idiom> idiom(Operation &inner) {
-    if (auto toInteger = dyn_cast<arith::FPToSIOp>(inner))
-      if (auto rounding = toInteger.getIn().getDefiningOp<math::RoundEvenOp>())
-        return Idiom{Opcode::Convert, ElementType::I32, {rounding.getOperand()}};
-    return requantization(inner);
-  }
-
   LogicalResult translate(Operation &inner) {
     if (inner.getNumResults() == 1 &&
-        (uses.lookup(inner.getResult(0)) == 0 || loadedOperand(inner.getResult(0))))
+        (uses.lookup(inner.getResult(0)) == 0 || loadedOperand(inner.getResult(0), op.getBody().front())))
       return success(); // Part of an instruction that stands for several operations.
     if (std::optional<Idiom> found = idiom(inner)) {
       if (found->op == Opcode::RequantizeShift)
@@ -514,15 +514,29 @@ private:
 
 } // namespace
 
-std::optional<VectorInstruction> npuc::codegen::instructionOf(Operation *op) {
-  if (llvm::isa<arith::CmpFOp, arith::CmpIOp>(op))
-    return VectorInstruction{Opcode::Less, computeType(op->getOperand(0).getType()), 0, 0, 0, 0, 0};
-  if (llvm::isa<arith::ExtFOp, arith::TruncFOp>(op))
-    return std::nullopt; // Of a load or a store.
-  std::optional<Opcode> opcode = plainInstruction(op);
-  if (!opcode)
-    return std::nullopt;
-  return VectorInstruction{*opcode, computeType(op->getResult(0).getType()), 0, 0, 0, 0, 0};
+std::vector<VectorInstruction> npuc::codegen::instructionsOf(Block &body) {
+  std::vector<VectorInstruction> instructions;
+  llvm::SmallVector<Value> needed;
+  llvm::DenseSet<Value> seen;
+  for (Value result : body.getTerminator()->getOperands())
+    needed.push_back(stored(result));
+  while (!needed.empty()) {
+    Value value = needed.pop_back_val();
+    Operation *op = value.getDefiningOp();
+    if (!op || op->getBlock() != &body || !seen.insert(value).second || loadedOperand(value, body))
+      continue;
+    if (std::optional<Idiom> found = idiom(*op)) {
+      instructions.push_back({found->op, found->type, 0, 0, 0, 0, 0});
+      needed.append(found->operands);
+      continue;
+    }
+    needed.append(op->operand_begin(), op->operand_end());
+    if (llvm::isa<arith::CmpFOp, arith::CmpIOp>(op))
+      instructions.push_back({Opcode::Less, computeType(op->getOperand(0).getType()), 0, 0, 0, 0, 0});
+    else if (std::optional<Opcode> opcode = plainInstruction(op))
+      instructions.push_back({*opcode, computeType(op->getResult(0).getType()), 0, 0, 0, 0, 0});
+  }
+  return instructions;
 }
 
 FailureOr<ElementType> npuc::codegen::elementType(Type type) {

@@ -4,7 +4,7 @@
 #include "backends/npu/isa/Program.h"
 #include "dialects/npu/IR/Npu.h"
 
-#include <functional>
+#include <vector>
 
 namespace npuc::codegen {
 
@@ -12,10 +12,9 @@ namespace npuc::codegen {
 /// are signed, i1 is Bool); fails for types that no operand can have.
 mlir::FailureOr<ElementType> elementType(mlir::Type type);
 
-/// The instruction that an operation of a scalar body becomes, without its registers: what it costs. Nothing
-/// for one that needs none of its own (loads, stores, constants and indices are none of an engine's lanes'
-/// work).
-std::optional<isa::VectorInstruction> instructionOf(mlir::Operation *op);
+/// The instructions that a scalar body becomes, of a linalg operation or of npu.vector, without their
+/// registers: what they cost. Loads, stores, constants and indices are none of an engine's lanes' work.
+std::vector<isa::VectorInstruction> instructionsOf(mlir::Block &body);
 
 /// A body as instructions, with what each output starts from.
 struct VectorProgram {

@@ -1,0 +1,94 @@
+// RUN: npu-opt %s -npuc-use-fast-forms="float16" | FileCheck %s
+// RUN: npu-opt %s -npuc-use-fast-forms | FileCheck %s --check-prefix=SAME
+// RUN: npu-opt %s -npuc-use-fast-forms="float16" -npuc-use-fast-forms="float16" | FileCheck %s
+
+#rows = affine_map<(d0, d1) -> (d0)>
+#all = affine_map<(d0, d1) -> (d0, d1)>
+#columns = affine_map<(d0, d1) -> (d1)>
+
+// A row's integers are summed by multiplying them with ones.
+// CHECK-LABEL: @sums
+// CHECK:       %[[ONE:.*]] = arith.constant 1 : i8
+// CHECK:       %[[ONES:.*]] = linalg.fill ins(%[[ONE]] : i8) outs({{.*}} : tensor<32xi8>)
+// CHECK:       linalg.generic {{.*}}ins(%{{.*}}, %[[ONES]] : tensor<4x32xi8>, tensor<32xi8>)
+// CHECK:         arith.muli
+// CHECK:         arith.addi
+func.func @sums(%x: tensor<4x32xi8>, %init: tensor<4xi32>) -> tensor<4xi32> {
+  %sums = linalg.generic {indexing_maps = [#all, #rows], iterator_types = ["parallel", "reduction"]}
+      ins(%x : tensor<4x32xi8>) outs(%init : tensor<4xi32>) {
+  ^bb0(%a: i8, %old: i32):
+    %wide = arith.extsi %a : i8 to i32
+    %sum = arith.addi %old, %wide : i32
+    linalg.yield %sum : i32
+  } -> tensor<4xi32>
+  return %sums : tensor<4xi32>
+}
+
+// Of a difference, which may be much less than what it is of, the exponential and what follows is narrow: 4.5 of 5.5
+// operations of f32 (an exponential counts 4), for one rounding.
+// CHECK-LABEL: @powers
+// CHECK:         %[[D:.*]] = arith.subf %{{.*}}, %{{.*}} : f32
+// CHECK-NEXT:    %[[N:.*]] = arith.truncf %[[D]] : f32 to f16
+// CHECK-NEXT:    %[[E:.*]] = math.exp %[[N]] : f16
+// CHECK:         math.roundeven %{{.*}} : f16
+// CHECK:         arith.fptosi %{{.*}} : f16 to i8
+// SAME-LABEL: @powers
+// SAME-NOT:   f16
+// SAME:       return
+func.func @powers(%x: tensor<4x32xf32>, %top: tensor<4xf32>, %init: tensor<4x32xi8>) -> tensor<4x32xi8> {
+  %least = arith.constant -128.0 : f32
+  %most = arith.constant 127.0 : f32
+  %powers = linalg.generic {indexing_maps = [#all, #rows, #all], iterator_types = ["parallel", "parallel"]}
+      ins(%x, %top : tensor<4x32xf32>, tensor<4xf32>) outs(%init : tensor<4x32xi8>) {
+  ^bb0(%a: f32, %m: f32, %old: i8):
+    %difference = arith.subf %a, %m : f32
+    %power = math.exp %difference : f32
+    %rounded = math.roundeven %power : f32
+    %low = arith.maximumf %rounded, %least : f32
+    %high = arith.minimumf %low, %most : f32
+    %result = arith.fptosi %high : f32 to i8
+    linalg.yield %result : i8
+  } -> tensor<4x32xi8>
+  return %powers : tensor<4x32xi8>
+}
+
+// The requantization of a sum is exact: it stays as it is.
+// CHECK-LABEL: @requantized
+// CHECK-NOT:   f16
+// CHECK:       return
+func.func @requantized(%x: tensor<4x32xi32>, %init: tensor<4x32xi8>) -> tensor<4x32xi8> {
+  %scale = arith.constant 0.01 : f32
+  %offset = arith.constant 3.0 : f32
+  %least = arith.constant -128.0 : f32
+  %most = arith.constant 127.0 : f32
+  %bytes = linalg.generic {indexing_maps = [#all, #all], iterator_types = ["parallel", "parallel"]}
+      ins(%x : tensor<4x32xi32>) outs(%init : tensor<4x32xi8>) {
+  ^bb0(%a: i32, %old: i8):
+    %wide = arith.sitofp %a : i32 to f32
+    %scaled = arith.mulf %wide, %scale : f32
+    %rounded = math.roundeven %scaled : f32
+    %moved = arith.addf %rounded, %offset : f32
+    %low = arith.maximumf %moved, %least : f32
+    %high = arith.minimumf %low, %most : f32
+    %result = arith.fptosi %high : f32 to i8
+    linalg.yield %result : i8
+  } -> tensor<4x32xi8>
+  return %bytes : tensor<4x32xi8>
+}
+
+// Factors that are no constants may be beyond the range of f16: nothing is narrowed.
+// CHECK-LABEL: @factors
+// CHECK-NOT:   f16
+// CHECK:       return
+func.func @factors(%x: tensor<4x32xf32>, %by: tensor<32xf32>, %init: tensor<4x32xi8>) -> tensor<4x32xi8> {
+  %bytes = linalg.generic {indexing_maps = [#all, #columns, #all], iterator_types = ["parallel", "parallel"]}
+      ins(%x, %by : tensor<4x32xf32>, tensor<32xf32>) outs(%init : tensor<4x32xi8>) {
+  ^bb0(%a: f32, %factor: f32, %old: i8):
+    %half = arith.addf %a, %a : f32
+    %scaled = arith.mulf %half, %factor : f32
+    %rounded = math.roundeven %scaled : f32
+    %result = arith.fptosi %rounded : f32 to i8
+    linalg.yield %result : i8
+  } -> tensor<4x32xi8>
+  return %bytes : tensor<4x32xi8>
+}
