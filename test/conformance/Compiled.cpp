@@ -2,14 +2,11 @@
 #include "test/conformance/TestData.h"
 
 #include "compiler/interpret/Elements.h"
-#include "compiler/interpret/kernels/Cast.h"
 #include "compiler/pipeline/Check.h"
 #include "compiler/pipeline/Compile.h"
 #include "runtime/device/Runtime.h"
 #include "runtime/npu_sim/NpuSim.h"
-#include "support/ThreadPool.h"
 
-#include <cmath>
 #include <cstring>
 #include <fmt/format.h>
 
@@ -17,40 +14,9 @@ namespace npuc::conformance {
 namespace {
 
 namespace fs = std::filesystem;
-using interpret::HostTensor;
 
 /// Floats are stored in 16 bits: an error of 2^-8 of the greatest value in bf16, a few times over.
-constexpr double tolerance = 1e-2, tolerance8Bits = 3e-2;
-
-/// Floats within `allowed` · max |expected|, with infinities and NaN where they are expected; anything else
-/// exactly. Empty, or what differs.
-std::string difference(const HostTensor &actual, const HostTensor &expected, double allowed,
-                       ThreadPool &pool) {
-  if (actual.type() != expected.type() || actual.shape() != expected.shape())
-    return fmt::format("is {}[{}] instead of {}[{}]", name(actual.type()), fmt::join(actual.shape(), ", "),
-                       name(expected.type()), fmt::join(expected.shape(), ", "));
-  if (!isFloat(actual.type())) {
-    for (size_t i = 0; i < actual.bytes(); ++i)
-      if (actual.raw()[i] != expected.raw()[i])
-        return fmt::format("element {} differs", i / interpret::itemSize(actual.type()));
-    return "";
-  }
-  HostTensor y = interpret::cast(pool, actual, ElementType::F64),
-             r = interpret::cast(pool, expected, ElementType::F64);
-  const double *a = y.data<double>(), *e = r.data<double>();
-  double greatest = 0;
-  for (int64_t i = 0; i < r.count(); ++i)
-    if (std::isfinite(e[i]))
-      greatest = std::max(greatest, std::abs(e[i]));
-  for (int64_t i = 0; i < r.count(); ++i) {
-    bool same = std::isnan(e[i])       ? std::isnan(a[i])
-                : !std::isfinite(e[i]) ? a[i] == e[i]
-                                       : std::abs(a[i] - e[i]) <= allowed * greatest;
-    if (!same)
-      return fmt::format("element {} is {} instead of {}", i, a[i], e[i]);
-  }
-  return "";
-}
+constexpr Tolerance tolerance{.ofGreatest = 1e-2}, tolerance8Bits{.ofGreatest = 3e-2};
 
 std::string message(const Diagnostics &diagnostics) {
   if (diagnostics.all().empty())
@@ -61,7 +27,7 @@ std::string message(const Diagnostics &diagnostics) {
   return oneLine(first.text());
 }
 
-class CompiledRunner : public Runner {
+class CompiledRunner : public DataSetRunner {
 public:
   explicit CompiledRunner(std::string target) : target_(std::move(target)) {
     Diagnostics diagnostics;
@@ -76,31 +42,9 @@ public:
   }
   ~CompiledRunner() override { fs::remove_all(scratch_); }
 
-  Outcome run(const fs::path &folder) override {
-    Outcome outcome;
-    std::optional<TestModel> model = readModel(folder);
-    if (!model) {
-      outcome.message = "the test's files cannot be read";
-      return outcome;
-    }
-    for (Constants constants : {Constants::None, Constants::Integers, Constants::All}) {
-      bool imported = false;
-      for (const fs::path &data : model->dataSets) {
-        outcome.message = runSet(*model, data, constants, imported, outcome.refused);
-        if (!outcome.message.empty())
-          break;
-      }
-      outcome.passed = outcome.message.empty();
-      outcome.constantInputs = outcome.passed && constants != Constants::None;
-      if (outcome.passed || imported)
-        break;
-    }
-    return outcome;
-  }
-
 private:
   std::string runSet(const TestModel &model, const fs::path &data, Constants constants, bool &imported,
-                     bool &refused) {
+                     bool &refused) override {
     imported = refused = false;
     mlir::MLIRContext context(mlir::MLIRContext::Threading::DISABLED);
     auto inputs = readTensors(data, "input", model.inputs, context),
@@ -152,13 +96,13 @@ private:
     if (!artifact)
       return message(errors);
     compilation.reset();
-    double allowed = report->targets.front().precision == "bf16" ? tolerance8Bits : tolerance;
+    const Tolerance &allowed = report->targets.front().precision == "bf16" ? tolerance8Bits : tolerance;
     return simulate(*artifact, arguments, *outputs, allowed, refused);
   }
 
   std::string simulate(const std::string &encoded,
                        const std::map<std::string, const NamedTensor *> &arguments,
-                       const std::vector<NamedTensor> &outputs, double allowed, bool &refused) {
+                       const std::vector<NamedTensor> &outputs, const Tolerance &allowed, bool &refused) {
     // As npurt asks for.
     std::vector<std::byte> memory(encoded.size() + 64);
     std::byte *aligned = memory.data() + (64 - reinterpret_cast<uintptr_t>(memory.data()) % 64) % 64;
@@ -201,7 +145,7 @@ private:
     refused = false;
     for (size_t i = 0; i < results.size(); ++i)
       if (std::string what = difference(interpret::fromArray(*bound[i]),
-                                        interpret::fromElements(outputs[i].value), allowed, pool_);
+                                        interpret::fromElements(outputs[i].value), allowed, pool);
           !what.empty())
         return fmt::format("output '{}': {}", outputs[i].name, what);
     return "";
@@ -211,7 +155,6 @@ private:
   std::shared_ptr<const device::Options> deviceOptions_;
   std::shared_ptr<device::Device> device_;
   fs::path scratch_;
-  ThreadPool pool_{1};
 };
 
 } // namespace

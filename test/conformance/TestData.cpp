@@ -1,8 +1,11 @@
 #include "test/conformance/TestData.h"
 
 #include "compiler/import/Types.h"
+#include "compiler/interpret/Elements.h"
+#include "compiler/interpret/kernels/Cast.h"
 
 #include <algorithm>
+#include <cmath>
 #include <fmt/format.h>
 
 namespace npuc::conformance {
@@ -13,7 +16,7 @@ std::optional<TestModel> readModel(const fs::path &folder) {
   auto proto = readProto<onnx::ModelProto>(folder / "model.onnx");
   if (!proto)
     return std::nullopt;
-  TestModel model{std::move(*proto), {}, {}, {}};
+  TestModel model{folder / "model.onnx", std::move(*proto), {}, {}, {}};
   for (const auto &input : model.proto.graph().input())
     model.inputs.push_back(input.name());
   for (const auto &output : model.proto.graph().output())
@@ -55,6 +58,58 @@ std::string oneLine(std::string text) {
     text.pop_back();
   std::replace(text.begin(), text.end(), '\n', ' ');
   return text;
+}
+
+std::string difference(const interpret::HostTensor &actual, const interpret::HostTensor &expected,
+                       const Tolerance &tolerance, ThreadPool &pool) {
+  if (actual.type() != expected.type() || actual.shape() != expected.shape())
+    return fmt::format("is {}[{}] instead of {}[{}]", name(actual.type()), fmt::join(actual.shape(), ", "),
+                       name(expected.type()), fmt::join(expected.shape(), ", "));
+  if (!isFloat(actual.type())) {
+    for (size_t i = 0; i < actual.bytes(); ++i)
+      if (actual.raw()[i] != expected.raw()[i])
+        return fmt::format("element {} differs", i / interpret::itemSize(actual.type()));
+    return "";
+  }
+  interpret::HostTensor y = interpret::cast(pool, actual, ElementType::F64),
+                        r = interpret::cast(pool, expected, ElementType::F64);
+  const double *a = y.data<double>(), *e = r.data<double>();
+  double greatest = 0;
+  for (int64_t i = 0; i < r.count(); ++i)
+    if (std::isfinite(e[i]))
+      greatest = std::max(greatest, std::abs(e[i]));
+  for (int64_t i = 0; i < r.count(); ++i) {
+    double allowed =
+        tolerance.absolute + tolerance.relative * std::abs(e[i]) + tolerance.ofGreatest * greatest;
+    bool same = std::isnan(e[i])       ? std::isnan(a[i])
+                : !std::isfinite(e[i]) ? a[i] == e[i]
+                                       : std::abs(a[i] - e[i]) <= allowed;
+    if (!same)
+      return fmt::format("element {} is {} instead of {}", i, a[i], e[i]);
+  }
+  return "";
+}
+
+Outcome DataSetRunner::run(const fs::path &folder) {
+  Outcome outcome;
+  std::optional<TestModel> model = readModel(folder);
+  if (!model) {
+    outcome.message = "the test's files cannot be read";
+    return outcome;
+  }
+  for (Constants constants : {Constants::None, Constants::Integers, Constants::All}) {
+    bool imported = false;
+    for (const fs::path &data : model->dataSets) {
+      outcome.message = runSet(*model, data, constants, imported, outcome.refused);
+      if (!outcome.message.empty())
+        break;
+    }
+    outcome.passed = outcome.message.empty();
+    outcome.constantInputs = outcome.passed && constants != Constants::None;
+    if (outcome.passed || imported)
+      break;
+  }
+  return outcome;
 }
 
 } // namespace npuc::conformance

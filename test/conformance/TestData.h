@@ -1,5 +1,10 @@
-// The files of one of ONNX's operator tests: model.onnx and test_data_set_K/{input_I.pb,output_I.pb}.
+// The files of one of ONNX's operator tests: model.onnx and test_data_set_K/{input_I.pb,output_I.pb}; how
+// they are run and compared.
 #pragma once
+
+#include "compiler/interpret/HostTensor.h"
+#include "support/ThreadPool.h"
+#include "test/conformance/OnnxTest.h"
 
 #include "mlir/IR/BuiltinAttributes.h"
 #include "mlir/IR/MLIRContext.h"
@@ -37,6 +42,7 @@ struct NamedTensor {
 };
 
 struct TestModel {
+  std::filesystem::path path;
   onnx::ModelProto proto;
   std::vector<std::string> inputs, outputs;
   std::vector<std::filesystem::path> dataSets;
@@ -53,5 +59,29 @@ std::optional<std::vector<NamedTensor>> readTensors(const std::filesystem::path 
 
 /// On one line.
 std::string oneLine(std::string text);
+
+/// How far a float may be from the expected r: absolute + relative · |r| + ofGreatest · max |r|.
+struct Tolerance {
+  double absolute = 0, relative = 0, ofGreatest = 0;
+};
+
+/// Floats within the tolerance, with infinities and NaN where they are expected; anything else exactly.
+/// Empty, or what differs.
+std::string difference(const interpret::HostTensor &actual, const interpret::HostTensor &expected,
+                       const Tolerance &tolerance, ThreadPool &pool);
+
+/// Runs a test's data sets; where the model is not imported, again with more and more inputs as constants.
+class DataSetRunner : public Runner {
+public:
+  Outcome run(const std::filesystem::path &folder) final;
+
+protected:
+  /// What is wrong with the data set in `data`, or nothing. `imported` tells whether it was only the run that
+  /// failed; `refused` as in Outcome.
+  virtual std::string runSet(const TestModel &model, const std::filesystem::path &data, Constants constants,
+                             bool &imported, bool &refused) = 0;
+
+  ThreadPool pool{1};
+};
 
 } // namespace npuc::conformance
