@@ -32,4 +32,28 @@ if(NPUC_COMPILER)
   target_link_libraries(npuc_mlir INTERFACE npuc_options MLIR LLVM)
   # Compile time is spent in MLIR itself, and optimizing its templates again doubles the time of a build.
   target_compile_options(npuc_mlir INTERFACE $<$<CONFIG:Release>:-O1>)
+  set_target_properties(npuc_mlir PROPERTIES NPUC_MLIR ON)
+
+  # What most files include of it, parsed once: see npuc_precompile. (The options are what ccache needs to keep what uses it.)
+  target_compile_options(npuc_mlir INTERFACE
+    $<BUILD_INTERFACE:$<$<CXX_COMPILER_ID:GNU>:-fpch-preprocess>>
+    "$<BUILD_INTERFACE:$<$<CXX_COMPILER_ID:Clang>:SHELL:-Xclang -fno-pch-timestamp>>")
+  file(WRITE ${PROJECT_BINARY_DIR}/mlir_headers.cpp "")
+  add_library(npuc_mlir_headers OBJECT ${PROJECT_BINARY_DIR}/mlir_headers.cpp)
+  target_link_libraries(npuc_mlir_headers PRIVATE npuc_mlir)
+  target_precompile_headers(npuc_mlir_headers PRIVATE
+    <mlir/Dialect/Affine/IR/AffineOps.h>
+    <mlir/Dialect/Arith/IR/Arith.h>
+    <mlir/Dialect/Bufferization/IR/Bufferization.h>
+    <mlir/Dialect/Func/IR/FuncOps.h>
+    <mlir/Dialect/Linalg/IR/Linalg.h>
+    <mlir/Dialect/Math/IR/Math.h>
+    <mlir/Dialect/MemRef/IR/MemRef.h>
+    <mlir/Dialect/SCF/IR/SCF.h>
+    <mlir/Dialect/Tensor/IR/Tensor.h>
+    <mlir/IR/Builders.h>
+    <mlir/IR/Matchers.h>
+    <mlir/IR/PatternMatch.h>
+    <mlir/Pass/Pass.h>
+    <mlir/Transforms/GreedyPatternRewriteDriver.h>)
 endif()

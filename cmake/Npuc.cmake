@@ -4,7 +4,7 @@ add_library(npuc_options INTERFACE)
 target_include_directories(npuc_options INTERFACE
   $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}> $<BUILD_INTERFACE:${PROJECT_BINARY_DIR}>)
 # Without contraction a product and a sum are two roundings on every machine, as they are written.
-set(options -Wall -Wextra -Werror -Wno-unused-parameter -ffp-contract=off)
+set(options -fPIC -Wall -Wextra -Werror -Wno-unused-parameter -ffp-contract=off)
 if(CMAKE_CXX_COMPILER_ID MATCHES Clang)
   # Clang builds what is sanitized. "GCC ivdep" is a hint to GCC's vectorizer alone, and libstdc++'s own std::stable_sort uses
   # what it deprecates.
@@ -15,6 +15,21 @@ if(NPUC_SANITIZE)
   target_link_options(npuc_options INTERFACE -fsanitize=${NPUC_SANITIZE})
 endif()
 target_compile_options(npuc_options INTERFACE "$<BUILD_INTERFACE:${options}>")
+
+# Everything that links MLIR shares one precompiled header of MLIR's (cmake/Dependencies.cmake): parsing those headers takes longer
+# than all the rest.
+function(npuc_precompile target)
+  foreach(link ${ARGN})
+    if(TARGET ${link})
+      get_target_property(mlir ${link} NPUC_MLIR)
+    endif()
+    if(TARGET ${link} AND mlir)
+      set_target_properties(${target} PROPERTIES NPUC_MLIR ON)
+      target_precompile_headers(${target} REUSE_FROM npuc_mlir_headers)
+      return()
+    endif()
+  endforeach()
+endfunction()
 
 # npuc_library(NAME SOURCES a.cpp… [LINK lib…] [PROTOS x.proto…]): a static library, included by paths from the root.
 function(npuc_library name)
@@ -33,6 +48,7 @@ function(npuc_library name)
   endforeach()
   add_library(${name} STATIC ${arg_SOURCES} ${generated})
   target_link_libraries(${name} PUBLIC npuc_options ${arg_LINK})
+  npuc_precompile(${name} ${arg_LINK})
 endfunction()
 
 # npuc_simd(LIBRARY SOURCES a.cpp…): adds sources that are compiled once for each level of vector instructions, each time with
@@ -63,6 +79,7 @@ function(npuc_tool name)
   cmake_parse_arguments(arg "" "" "SOURCES;LINK" ${ARGN})
   add_executable(${name} ${arg_SOURCES})
   target_link_libraries(${name} PRIVATE npuc_options ${arg_LINK})
+  npuc_precompile(${name} ${arg_LINK})
 endfunction()
 
 # npuc_unit_test(NAME SOURCES a.cpp… [LINK lib…]): Catch2 tests in build/PRESET/tests/unit/NAME, run by test/run.py and ctest.
@@ -70,6 +87,7 @@ function(npuc_unit_test name)
   cmake_parse_arguments(arg "" "" "SOURCES;LINK" ${ARGN})
   add_executable(${name} ${arg_SOURCES})
   target_link_libraries(${name} PRIVATE npuc_options npuc_catch_main ${arg_LINK})
+  npuc_precompile(${name} ${arg_LINK})
   target_compile_definitions(${name} PRIVATE NPUC_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests/unit)
   add_test(NAME ${name} COMMAND ${name})

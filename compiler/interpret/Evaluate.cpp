@@ -8,6 +8,7 @@
 #include "compiler/interpret/kernels/Pointwise.h"
 #include "compiler/interpret/kernels/Reduce.h"
 #include "dialects/nn/IR/NN.h"
+#include "dialects/nn/IR/NodeName.h"
 
 #include "mlir/Interfaces/FunctionInterfaces.h"
 #include "llvm/ADT/DenseMap.h"
@@ -471,10 +472,8 @@ foldingEvaluator(ThreadPool &pool) {
 }
 
 std::string nodeName(mlir::Operation *operation) {
-  mlir::Location location = operation->getLoc();
-  if (auto named = location->findInstanceOf<mlir::NameLoc>())
-    return named.getName().str();
-  return operation->getName().getStringRef().str();
+  llvm::StringRef name = nn::nodeName(operation->getLoc());
+  return (name.empty() ? operation->getName().getStringRef() : name).str();
 }
 
 } // namespace npuc::interpret

@@ -3,9 +3,14 @@
 #include "compiler/interpret/kernels/Loops.h"
 
 #include <map>
-#include <omp.h>
 #include <oneapi/dnnl/dnnl.hpp>
 #include <tuple>
+
+// Of the OpenMP library that oneDNN is linked with, declared here as the header is another for each compiler.
+extern "C" {
+int omp_get_max_threads(void);
+void omp_set_num_threads(int threads);
+}
 
 namespace npuc::interpret {
 namespace {
