@@ -22,6 +22,7 @@
 #include "compiler/pipeline/Check.h"
 #include "compiler/pipeline/Dialects.h"
 #include "compiler/pipeline/PlanReport.h"
+#include "compiler/pipeline/Remarks.h"
 #include "compiler/pipeline/Work.h"
 #include "compiler/quantize/Calibrate.h"
 #include "compiler/quantize/Quantize.h"
@@ -40,6 +41,7 @@
 #include <limits>
 
 #include "mlir/IR/Diagnostics.h"
+#include "mlir/IR/Remarks.h"
 #include "mlir/IR/Verifier.h"
 #include "mlir/Parser/Parser.h"
 #include "mlir/Pass/PassManager.h"
@@ -138,12 +140,14 @@ struct Compilation::State {
   std::string model;
   Options options;
   ThreadPool pool;
+  std::vector<Diagnostic> remarks; // Before the context, which adds to it.
   interpret::ConstantReader constants{pool};
   MLIRContext context{dialects(), MLIRContext::Threading::DISABLED};
   OwningOpRef<ModuleOp> module;
   Level level = Level::Nn;
   target::TargetDescription target;
   std::map<std::string, GroupPlan> groups;
+  int64_t expectedCycles = 0; ///< Of the groups, one after another.
   schedule::TileGraph graph;
   schedule::Packings packings;
   std::optional<schedule::Solution> solution;
@@ -157,6 +161,7 @@ struct Compilation::State {
 
   func::FuncOp main() { return *module->getOps<func::FuncOp>().begin(); }
 
+  bool tellRemarks(Diagnostics &diagnostics);
   bool loadTarget(Diagnostics &diagnostics);
   bool toNn(Diagnostics &diagnostics);
   bool toLinalg(Diagnostics &diagnostics);
@@ -210,6 +215,10 @@ std::optional<FloatType> Compilation::State::floatType(Diagnostics &diagnostics)
   return std::nullopt;
 }
 
+bool Compilation::State::tellRemarks(Diagnostics &diagnostics) {
+  return options.remarks.empty() || collectRemarks(context, options.remarks, remarks, diagnostics);
+}
+
 bool Compilation::State::loadTarget(Diagnostics &diagnostics) {
   if (options.target.empty())
     return true;
@@ -253,6 +262,10 @@ bool Compilation::State::quantizeMain(Diagnostics &diagnostics) {
       return false;
   }
   stayedFloat = quantize::inFloat(main());
+  for (const quantize::InFloat &left : quantized ? stayedFloat : std::vector<quantize::InFloat>())
+    remark::missed(NameLoc::get(StringAttr::get(&context, left.node)),
+                   remark::RemarkOpts::name("stays in floats").category("quantize"))
+        << remark::reason("{0}", left.reason);
   return true;
 }
 
@@ -289,6 +302,10 @@ bool Compilation::State::toLinalg(Diagnostics &diagnostics) {
 bool Compilation::State::toTiled() {
   tile::planTiles(tile::formGroups(main()), *codegen::npuPrices(target));
   groups = groupPlans(main());
+  main().walk([&](Operation *op) {
+    if (auto cycles = op->getAttrOfType<IntegerAttr>(tile::cyclesAttr))
+      expectedCycles += cycles.getInt();
+  });
   return succeeded(tile::applyTiles(main()));
 }
 
@@ -312,6 +329,11 @@ bool Compilation::State::toIsa(Diagnostics &diagnostics) {
   schedule::Limits limits = schedule::limitsOf(target);
   schedule::TimingCost cost(machine, graph);
   solution = schedule::schedule({graph, limits, cost}, diagnostics);
+  if (solution) {
+    remark::analysis(main().getLoc(), remark::RemarkOpts::name("scheduled").category("schedule"))
+        << remark::add("{0} commands in {1} cycles", graph.operations.size(), solution->cycles)
+        << remark::add("{0} cycles expected of the groups one after another", expectedCycles);
+  }
   return solution && isa::verifyProgram(solution->program, target, diagnostics) &&
          schedule::verifySchedule(graph, solution->program, solution->commands, limits, diagnostics);
 }
@@ -323,6 +345,9 @@ Level Compilation::level() const {
 }
 ModuleOp Compilation::module() const {
   return *state_->module;
+}
+const std::vector<Diagnostic> &Compilation::remarks() const {
+  return state_->remarks;
 }
 const schedule::Solution &Compilation::solution() const {
   return *state_->solution;
@@ -336,7 +361,7 @@ std::unique_ptr<Compilation> Compilation::import(const std::string &model, const
   auto state = std::make_unique<State>(options);
   state->model = model;
   Forward forward(state->context, diagnostics);
-  bool hasTarget = state->loadTarget(diagnostics);
+  bool hasTarget = state->tellRemarks(diagnostics) & state->loadTarget(diagnostics);
   if (!state->toNn(diagnostics) || !hasTarget)
     return nullptr;
   return std::unique_ptr<Compilation>(new Compilation(std::move(state)));
@@ -359,7 +384,8 @@ std::unique_ptr<Compilation> Compilation::resume(const std::string &file, const 
   auto state = std::make_unique<State>(options);
   state->model = file;
   Forward forward(state->context, diagnostics);
-  if (!state->loadTarget(diagnostics) || !MappedFile::open(file, diagnostics))
+  if (!state->tellRemarks(diagnostics) || !state->loadTarget(diagnostics) ||
+      !MappedFile::open(file, diagnostics))
     return nullptr;
   state->module = parseSourceFile<ModuleOp>(file, ParserConfig(&state->context));
   if (!state->module)

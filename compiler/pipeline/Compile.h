@@ -48,6 +48,8 @@ struct Options {
   /// none.
   std::vector<NamedArray> calibration;
   unsigned threads = 2;
+  /// Which decisions are told: see collectRemarks; empty: none.
+  std::string remarks;
 };
 
 /// One model on its way. Steps run as far as a question needs and no further.
@@ -75,6 +77,9 @@ public:
   /// From Level::Isa on: the program with its predicted timeline, and its target.
   const schedule::Solution &solution() const;
   const target::TargetDescription &target() const;
+
+  /// What Options::remarks asks for, of the levels reached, or tried.
+  const std::vector<Diagnostic> &remarks() const;
 
   /// From Level::Linalg on: how much of the multiplying is in integers, and what is not and why; empty if
   /// nothing is.

@@ -1,6 +1,7 @@
 #include "compiler/pipeline/PlanReport.h"
 
 #include "compiler/tile/Plan.h"
+#include "dialects/nn/IR/NodeName.h"
 
 #include <algorithm>
 #include <set>
@@ -141,10 +142,10 @@ std::map<std::string, GroupPlan> groupPlans(mlir::func::FuncOp function) {
   std::map<std::string, GroupPlan> plans;
   function.walk([&](mlir::linalg::LinalgOp op) {
     auto group = op->getAttrOfType<mlir::IntegerAttr>(tile::groupAttr);
-    auto name = op->getLoc()->findInstanceOf<mlir::NameLoc>();
-    if (!group || !name)
+    llvm::StringRef name = nn::nodeName(op->getLoc());
+    if (!group || name.empty())
       return;
-    auto [plan, isNew] = plans.try_emplace(name.getName().str(), cuts[group.getInt()]);
+    auto [plan, isNew] = plans.try_emplace(name.str(), cuts[group.getInt()]);
     auto number = static_cast<uint32_t>(group.getInt());
     if (std::ranges::find(plan->second.groups, number) == plan->second.groups.end())
       plan->second.groups.push_back(number);

@@ -1,7 +1,9 @@
 #include "compiler/tile/Loops.h"
 #include "compiler/tile/Plan.h"
+#include "dialects/nn/IR/NodeName.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/IR/Remarks.h"
 
 using namespace mlir;
 using namespace npuc::tile;
@@ -69,6 +71,17 @@ bool isSmall(LinalgOp op) {
   return steps <= 16 * 1024;
 }
 
+/// Tells that `candidate` is fused with `root`, or why not.
+void tell(LinalgOp candidate, LinalgOp root, StringRef reason) {
+  auto what = remark::RemarkOpts::name(reason.empty() ? "fused" : "not fused").category("fuse");
+  StringRef into = npuc::nn::nodeName(root.getLoc());
+  if (reason.empty())
+    remark::passed(candidate.getLoc(), what) << remark::add("into the group of '{0}'", into);
+  else
+    remark::missed(candidate.getLoc(), what)
+        << remark::add("into the group of '{0}'", into) << remark::reason("{0}", reason);
+}
+
 } // namespace
 
 bool npuc::tile::isContraction(LinalgOp op) {
@@ -120,20 +133,30 @@ SmallVector<Group> npuc::tile::formGroups(func::FuncOp function) {
     for (LinalgOp candidate : llvm::reverse(all)) {
       if (taken.contains(candidate) || isMovement(candidate) || isMovement(root))
         continue;
-      if (contents.contractions > 0 && finishesSums(candidate))
-        continue;
       SmallVector<Operation *> users(candidate->user_begin(), candidate->user_end());
-      if (users.empty() || !llvm::all_of(users, [&](Operation *user) {
-            // What a multiplication by constants reads is another group's result: it is read by every block
-            // of its columns.
-            return members.contains(user) &&
-                   !(isContraction(cast<LinalgOp>(user)) && hasConstantOperand(cast<LinalgOp>(user)));
-          }))
+      if (llvm::none_of(users, [&](Operation *user) { return members.contains(user); }))
         continue;
+      if (contents.contractions > 0 && finishesSums(candidate)) {
+        tell(candidate, root, "it finishes the sums of another multiplication by constants");
+        continue;
+      }
+      if (!llvm::all_of(users, [&](Operation *user) { return members.contains(user); })) {
+        tell(candidate, root, "something outside of the group reads it too");
+        continue;
+      }
+      // What a multiplication by constants reads is read by every block of its columns.
+      if (llvm::any_of(users, [](Operation *user) {
+            return isContraction(cast<LinalgOp>(user)) && hasConstantOperand(cast<LinalgOp>(user));
+          })) {
+        tell(candidate, root, "each block of a multiplication by constants would compute it anew");
+        continue;
+      }
       Contents with = contents;
       with.add(candidate);
-      if (!with.mayCoexist())
+      if (!with.mayCoexist()) {
+        tell(candidate, root, "the group would multiply by constants and multiply again");
         continue;
+      }
       members.insert(candidate);
       llvm::SmallBitVector cuttableWith = cuttableLoops(root, members);
       // A group that multiplies keeps the loops it can be cut along, but for those that a row's reduction
@@ -146,9 +169,11 @@ SmallVector<Group> npuc::tile::formGroups(func::FuncOp function) {
       bool fitsOneCore = with.contractions == 0 && cuttableWith.none() && isSmall(root) &&
                          isSmall(candidate) && (cuttable.none() || candidate.getNumParallelLoops() == 0);
       if (!fits && !fitsOneCore) {
+        tell(candidate, root, "the group would lose loops that it can be cut along");
         members.remove(candidate);
         continue;
       }
+      tell(candidate, root, "");
       taken.insert(candidate);
       contents = with;
       cuttable = cuttableWith;

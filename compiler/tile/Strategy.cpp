@@ -1,6 +1,7 @@
 #include "compiler/tile/GroupModel.h"
 
 #include "mlir/IR/Builders.h"
+#include "mlir/IR/Remarks.h"
 
 #include <bit>
 #include <limits>
@@ -242,7 +243,28 @@ private:
     group.root()->setAttr(blocksAttr, builder.getDenseI64ArrayAttr(plan.cut.blocks));
     group.root()->setAttr(cyclesAttr, builder.getI64IntegerAttr(int64_t(plan.cycles)));
     produced[group.root()->getResult(0)] = model.leaves(plan.cut);
+    tell(group, plan);
     ++number;
+  }
+
+  void tell(const Group &group, const Plan &plan) const {
+    auto list = [](ArrayRef<int64_t> numbers) {
+      std::string text;
+      for (int64_t number : numbers)
+        text += (text.empty() ? "" : "x") + std::to_string(number);
+      return text;
+    };
+    auto what = remark::RemarkOpts::name("cut").category("tile");
+    Location loc = group.root().getLoc();
+    remark::detail::InFlightRemark remark =
+        plan.fits ? remark::analysis(loc, what) : remark::missed(loc, what);
+    remark << remark::add("group {0} of {1} operations into {2} a core, blocks {3}", number,
+                          group.operations.size(), list(plan.cut.cores), list(plan.cut.blocks))
+           << remark::add("{0} cycles expected", static_cast<int64_t>(plan.cycles));
+    if (plan.leavesChip)
+      remark << remark::add("its result leaves for DRAM");
+    if (!plan.fits)
+      remark << remark::reason("no cut fits a core's scratchpad");
   }
 
   const Prices &prices;

@@ -1,8 +1,11 @@
 // npuc compile: a model to an artifact, or to the text of a level.
+#include "compiler/pipeline/Remarks.h"
 #include "tools/npuc/Command.h"
 #include "tools/npuc/ModelOptions.h"
 #include "tools/npuc/Steps.h"
 #include "tools/npurun/RunArtifact.h"
+
+#include <fmt/format.h>
 
 #include <filesystem>
 
@@ -41,7 +44,10 @@ bool compileModel(Options &options, Session &session) {
     return options.dumpFolder.empty() ||
            writeText(options.dumpFolder + "/" + dumpName(compilation->level()), compilation->text(true), d);
   };
-  if (d.hasErrors() || !compilation || !lower(*compilation, *level, d, dump))
+  const bool lowered = !d.hasErrors() && compilation && lower(*compilation, *level, d, dump);
+  for (size_t i = 0; compilation && i < compilation->remarks().size(); ++i)
+    d.add(compilation->remarks()[i]);
+  if (!lowered)
     return false;
   if (!options.emit.empty())
     return writeText(options.output, compilation->text(), d);
@@ -65,6 +71,9 @@ Command addCompile(CLI::App &tool) {
       ->check(CLI::IsMember({"all", "none"}));
   app->add_option("-o,--output", options->output, "the file to write");
   app->add_option("--dump-dir", options->dumpFolder, "a folder to write the text of every level to");
+  app->add_option("--remarks", options->model.compile.remarks,
+                  "tells decisions and their reasons: .* or another regular expression of their kinds, " +
+                      fmt::format("{}", fmt::join(pipeline::remarkCategories(), ", ")));
   app->get_option("MODEL")->required(false);
   app->add_option("--resume-from", options->resumeFrom,
                   "instead of MODEL: the text of level nn or npu, as --dump-dir writes it, to go on from");

@@ -2,6 +2,7 @@
 
 #include "backends/npu/codegen/MemoryView.h"
 #include "backends/npu/codegen/VectorProgram.h"
+#include "dialects/nn/IR/NodeName.h"
 #include "dialects/npu/IR/Npu.h"
 
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
@@ -33,19 +34,6 @@ isa::Space isaSpace(npu::MemorySpace space) {
     return isa::Space::Accumulator;
   }
   return isa::Space::Dram;
-}
-
-/// The innermost name in a location: the source node's.
-StringRef sourceName(Location location) {
-  StringRef found;
-  location->walk([&](Location part) {
-    if (auto name = dyn_cast<NameLoc>(part)) {
-      found = name.getName();
-      return WalkResult::interrupt();
-    }
-    return WalkResult::advance();
-  });
-  return found;
 }
 
 /// What one core knows: the values of its iteration. Outside of scf.forall there is one frame, of no core.
@@ -215,7 +203,7 @@ private:
   };
 
   void emit(Operation *op, uint32_t core, Emission e) {
-    e.command.source = graph.addSource(sourceName(op->getLoc()));
+    e.command.source = graph.addSource(nn::nodeName(op->getLoc()));
     graph.operations.push_back(graph.add(e.command, e.operands, e.instructions, {}, e.multicast));
     graph.cores.push_back(core);
   }

@@ -9,6 +9,7 @@
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/Dominance.h"
+#include "mlir/IR/Remarks.h"
 #include "mlir/Interfaces/ValueBoundsOpInterface.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Transforms/CSE.h"
@@ -139,6 +140,23 @@ AllocTensorOp assembledTensor(Value destination) {
   return {};
 }
 
+/// Tells where a tensor of `bytes` bytes lives of which a core writes `chunk` in a row (0: not in one run),
+/// and what was left.
+void tell(Location loc, MemorySpace space, int64_t bytes, int64_t chunk, int64_t scratchpadLeft,
+          int64_t sharedLeft) {
+  auto what = remark::RemarkOpts::name(space == MemorySpace::Dram ? "spilled" : "kept").category("place");
+  if (space != MemorySpace::Dram) {
+    remark::passed(loc, what) << remark::add("{0} bytes in {1}", bytes, npu::stringifyMemorySpace(space));
+    return;
+  }
+  remark::missed(loc, what)
+      << remark::add("{0} bytes to DRAM", bytes)
+      << (chunk ? remark::reason("a core's part takes {0} bytes and its scratchpad has {1} left for tensors",
+                                 chunk, scratchpadLeft)
+                : remark::reason("what a core writes of it is no one run, or is read by index"))
+      << remark::reason("shared memory has {0} bytes left", sharedLeft);
+}
+
 } // namespace
 
 void codegen::placeTensors(func::FuncOp function, const target::TargetDescription &target) {
@@ -176,6 +194,8 @@ void codegen::placeTensors(func::FuncOp function, const target::TargetDescriptio
         space = MemorySpace::Scratchpad, placed.scratchpad = chunkBytes;
       else if (share)
         space = MemorySpace::Shared, placed.shared = byteSize(type);
+      tell(forall.getLoc(), space, byteSize(type), chunkBytes, scratchpadBudget - scratchpad,
+           sharedBudget - shared);
       live.push_back(placed);
       if (assembled) {
         assembled.setMemorySpaceAttr(npu::SpaceAttr::get(builder.getContext(), space, 0));
