@@ -249,8 +249,14 @@ bool Compilation::State::quantizeMain(Diagnostics &diagnostics) {
   if (wanted && !own) {
     std::vector<std::vector<NamedArray>> samples =
         quantize::samplesOf(main(), options.calibration, diagnostics);
-    if (diagnostics.hasErrors() || !quantize::calibrate(main(), samples, options.threads, diagnostics) ||
-        failed(quantize::insertQuantization(main(), constants)))
+    if (diagnostics.hasErrors())
+      return false;
+    std::optional<quantize::Statistics> statistics = quantize::observe(
+        main(), quantize::SamplesInMemory(std::move(samples)), {.threads = options.threads}, diagnostics);
+    if (!statistics)
+      return false;
+    quantize::setRanges(main(), *statistics);
+    if (failed(quantize::insertQuantization(main(), constants)))
       return false;
   }
   quantized = own || wanted;

@@ -1,125 +1,17 @@
 #include "compiler/quantize/Calibrate.h"
 
-#include "compiler/interpret/Elements.h"
-#include "compiler/interpret/Evaluate.h"
 #include "compiler/interpret/Interpreter.h"
-#include "compiler/interpret/kernels/Cast.h"
-#include "compiler/quantize/Formats.h"
+#include "compiler/quantize/Padding.h"
 #include "dialects/nn/IR/NN.h"
 
 #include "mlir/IR/Builders.h"
-#include "llvm/ADT/MapVector.h"
 
 #include <fmt/format.h>
-
-#include <cmath>
-#include <limits>
 
 using namespace mlir;
 
 namespace npuc::quantize {
 namespace {
-
-/// Beyond this a number says that a score does not count.
-constexpr float structural = 1e30f;
-
-bool isWeight(Value value) {
-  return value.getDefiningOp<nn::ConstantOp>() != nullptr;
-}
-
-bool isFloat(Operation *op) {
-  return isa<FloatType>(cast<RankedTensorType>(op->getOperand(0).getType()).getElementType());
-}
-
-/// Whether the values are a softmax's, however moved.
-bool isProbability(Value value) {
-  while (Operation *op = value.getDefiningOp()) {
-    if (isa<nn::SoftmaxOp>(op))
-      return true;
-    if (!isa<nn::ReshapeOp, nn::TransposeOp, nn::SliceOp, nn::BroadcastOp, nn::CastOp>(op))
-      return false;
-    value = op->getOperand(0);
-  }
-  return false;
-}
-
-/// Widens `range` by the tensor's values, by the index of its last dimension if the range has many entries.
-/// False if one is NaN or infinite.
-bool widen(Range &range, const interpret::HostTensor &tensor) {
-  const auto *x = tensor.data<float>();
-  size_t channels = range.least.size();
-  bool finite = true;
-  for (size_t i = 0, c = 0, count = static_cast<size_t>(tensor.count()); i < count; ++i) {
-    if (std::abs(x[i]) < structural) {
-      range.least[c] = std::min(range.least[c], x[i]);
-      range.greatest[c] = std::max(range.greatest[c], x[i]);
-    } else {
-      finite &= std::isfinite(x[i]);
-    }
-    c = c + 1 == channels ? 0 : c + 1;
-  }
-  return finite;
-}
-
-Range emptyRange(size_t channels) {
-  float infinity = std::numeric_limits<float>::infinity();
-  return {std::vector<float>(channels, infinity), std::vector<float>(channels, -infinity)};
-}
-
-/// Entries that nothing fell into become 0.
-void close(Range &range) {
-  for (size_t c = 0; c < range.least.size(); ++c)
-    if (range.least[c] > range.greatest[c])
-      range.least[c] = range.greatest[c] = 0;
-}
-
-class Observers {
-public:
-  explicit Observers(func::FuncOp function) {
-    for (Operation &op : function.front())
-      for (unsigned i = 0; i < observedOperands(&op); ++i) {
-        bool byChannel = isa<nn::LinearOp>(op) && isWeight(op.getOperand(1));
-        auto type = cast<RankedTensorType>(op.getOperand(i).getType());
-        ranges[&op].push_back(emptyRange(byChannel ? static_cast<size_t>(type.getShape().back()) : 1));
-      }
-  }
-
-  void observe(const interpret::Observation &seen, ThreadPool &pool, size_t sample,
-               Diagnostics &diagnostics) {
-    auto found = ranges.find(seen.operation);
-    if (found == ranges.end())
-      return;
-    for (auto [i, range] : llvm::enumerate(found->second)) {
-      Value operand = seen.operation->getOperand(i);
-      if (isProbability(operand)) {
-        range = {{0}, {1}};
-        continue;
-      }
-      interpret::HostTensor wide = interpret::cast(pool, seen.operands[i], ElementType::F32);
-      if (!widen(range, wide) && !diagnostics.hasErrors()) // What follows has them from here.
-        diagnostics.error(
-            interpret::nodeName(seen.operation),
-            fmt::format("calibration sample {} gives NaN or infinity in its operand {}", sample, i),
-            "a range cannot hold them", "remove the sample, or correct its inputs");
-    }
-  }
-
-  void annotate() {
-    for (auto &[op, list] : ranges) {
-      Builder builder(op->getContext());
-      SmallVector<Attribute> entries;
-      for (Range &range : list) {
-        close(range);
-        entries.push_back(builder.getArrayAttr(
-            {builder.getDenseF32ArrayAttr(range.least), builder.getDenseF32ArrayAttr(range.greatest)}));
-      }
-      op->setAttr(rangesAttr, builder.getArrayAttr(entries));
-    }
-  }
-
-private:
-  llvm::MapVector<Operation *, std::vector<Range>> ranges;
-};
 
 std::string shapeText(ArrayRef<int64_t> shape) {
   return fmt::format("[{}]", fmt::join(shape, ", "));
@@ -137,14 +29,6 @@ int64_t countSamples(ArrayRef<int64_t> found, ArrayRef<int64_t> wanted) {
 }
 
 } // namespace
-
-unsigned observedOperands(Operation *op) {
-  if (!isa<nn::LinearOp, nn::MatmulOp, nn::ConvOp, nn::AttentionOp>(op) || !isFloat(op))
-    return 0;
-  if (isa<nn::AttentionOp>(op))
-    return 3;
-  return !isa<nn::MatmulOp>(op) && isWeight(op->getOperand(1)) ? 1 : 2;
-}
 
 std::vector<std::vector<NamedArray>> samplesOf(func::FuncOp function, const std::vector<NamedArray> &arrays,
                                                Diagnostics &diagnostics) {
@@ -187,19 +71,45 @@ std::vector<std::vector<NamedArray>> samplesOf(func::FuncOp function, const std:
   return diagnostics.hasErrors() ? std::vector<std::vector<NamedArray>>() : result;
 }
 
-bool calibrate(func::FuncOp function, const std::vector<std::vector<NamedArray>> &samples, unsigned threads,
-               Diagnostics &diagnostics) {
-  Observers observers(function);
-  interpret::Interpreter interpreter(function, {.threads = threads});
-  for (size_t i = 0; i < samples.size(); ++i) {
-    auto observe = [&](const interpret::Observation &seen) {
-      observers.observe(seen, interpreter.threads(), i, diagnostics);
-    };
-    if (!interpreter.run(samples[i], diagnostics, observe) || diagnostics.hasErrors())
+bool SamplesInMemory::forEach(llvm::function_ref<bool(size_t, std::span<const NamedArray>)> use,
+                              Diagnostics &) const {
+  for (size_t i = 0; i < samples_.size(); ++i)
+    if (!use(i, samples_[i]))
       return false;
-  }
-  observers.annotate();
   return true;
+}
+
+std::optional<Statistics> observe(func::FuncOp function, const Samples &samples,
+                                  const CalibrationOptions &options, Diagnostics &diagnostics) {
+  Observers observers(function, options.observers);
+  Padding padding(function);
+  interpret::Interpreter interpreter(function, {.threads = options.threads});
+  auto run = [&](size_t sample, std::span<const NamedArray> inputs) {
+    auto see = [&](const interpret::Observation &seen) {
+      observers.observe(seen, sample, padding, interpreter.threads(), diagnostics);
+    };
+    return padding.read(inputs, diagnostics) && interpreter.run(inputs, diagnostics, see) &&
+           !diagnostics.hasErrors();
+  };
+  if (!samples.forEach(run, diagnostics))
+    return std::nullopt;
+  return observers.take();
+}
+
+void setRanges(func::FuncOp function, const Statistics &statistics) {
+  Builder builder(function.getContext());
+  for (Operation &op : function.front()) {
+    SmallVector<Attribute> entries;
+    for (unsigned i = 0; i < observedOperands(&op); ++i) {
+      const TensorStatistics &tensor = statistics.of(&op, i);
+      std::vector<float> zero = {0}, one = {1};
+      entries.push_back(
+          builder.getArrayAttr({builder.getDenseF32ArrayAttr(tensor.isProbability ? zero : tensor.least),
+                                builder.getDenseF32ArrayAttr(tensor.isProbability ? one : tensor.greatest)}));
+    }
+    if (!entries.empty())
+      op.setAttr(rangesAttr, builder.getArrayAttr(entries));
+  }
 }
 
 } // namespace npuc::quantize
