@@ -51,7 +51,7 @@ samplesOf(mlir::func::FuncOp function, const std::vector<NamedArray> &arrays, Di
 
 struct CalibrationOptions {
   unsigned threads = 0;
-  ObserverOptions observers;
+  ObserverOptions observers = {};
 };
 
 /// Runs `function` (nn operations in one block, no calls) on each sample and counts what its multiplications

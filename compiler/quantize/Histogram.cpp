@@ -40,7 +40,13 @@ void Histogram::widen(float least, float greatest) {
     first_ = from_ - (bins - (to_ - from_ + 1)) / 2;
     return;
   }
-  auto fits = [&] { return std::max(to_, indexOf(greatest)) - std::min(from_, indexOf(least)) < bins; };
+  // In floating point, since an index may be beyond every integer before bins are merged.
+  auto fits = [&] {
+    double low = std::floor(std::ldexp(static_cast<double>(least), -exponent_)),
+           high = std::floor(std::ldexp(static_cast<double>(greatest), -exponent_));
+    return std::max(high, static_cast<double>(to_)) - std::min(low, static_cast<double>(from_)) <
+           static_cast<double>(bins);
+  };
   while (!fits())
     merge();
   from_ = std::min(from_, indexOf(least));

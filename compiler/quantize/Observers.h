@@ -51,7 +51,7 @@ using RowVisitor = std::function<void(size_t tensor, std::span<const float> rows
 struct ObserverOptions {
   size_t reservoirRows = 512;
   uint64_t seed = 1;
-  RowVisitor visitor;
+  RowVisitor visitor = {};
 };
 
 /// Fills Statistics from runs of the interpreter.

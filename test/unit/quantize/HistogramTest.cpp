@@ -74,8 +74,8 @@ TEST_CASE("constants and numbers far from 0 have bins", "[quantize]") {
   add(histogram, std::vector<float>(5, 0.0f));
   CHECK(histogram.total() == 5);
   Histogram far;
-  add(far, std::vector<float>{1e6f, 1e6f + 1});
-  CHECK(*std::ranges::max_element(far.counts()) == 2); // 1 is less than 2^-12 of 10^6.
+  add(far, std::vector<float>{1e6f, 1e6f + 0.0625f});
+  CHECK(*std::ranges::max_element(far.counts()) == 2); // 2^-4 is less than 2^-22 of 10^6, a bin.
   add(far, std::vector<float>{-1e29f, 1e29f, 1e-29f});
   CHECK(far.total() == 5);
 }
