@@ -168,12 +168,12 @@ Value countsInside(nn::PoolOp op, unsigned d, LinalgBuilder &b) {
   int64_t size = shapeOf(op.getInput())[2 + d], positions = shapeOf(op.getResult())[2 + d];
   SmallVector<float> counts;
   for (int64_t position = 0; position < positions; ++position) {
-    int64_t count = 0;
-    for (int64_t k = 0; k < op.getKernel()[d]; ++k) {
-      int64_t at = position * op.getStrides()[d] + k * op.getDilations()[d] - op.getPads()[d];
-      count += at >= 0 && at < size;
-    }
-    counts.push_back(float(count));
+    // Elements lie at first, first + dilation, …; those below `end` are no further than the input's end.
+    int64_t first = position * op.getStrides()[d] - op.getPads()[d], dilation = op.getDilations()[d];
+    auto below = [&](int64_t end) {
+      return std::clamp<int64_t>(llvm::divideCeilSigned(end - first, dilation), 0, op.getKernel()[d]);
+    };
+    counts.push_back(float(below(size) - below(0)));
   }
   auto type = RankedTensorType::get({positions}, b.b.getF32Type());
   return nn::ConstantOp::create(b.b, b.loc, type, DenseElementsAttr::get(type, ArrayRef<float>(counts)));

@@ -97,11 +97,23 @@ public:
   }
 };
 
+/// Bytes of a tensor; the greatest number where there are more.
+uint64_t bytesOf(Type type) {
+  auto tensor = cast<RankedTensorType>(type);
+  uint64_t bits = tensor.getElementTypeBitWidth();
+  for (int64_t size : tensor.getShape())
+    bits = llvm::SaturatingMultiply(bits, static_cast<uint64_t>(size));
+  return llvm::divideCeil(bits, 8);
+}
+
 /// `integers`: floats that are multiplied will be quantized to i8.
 void checkOperation(Operation *op, const target::TargetDescription &description, bool integers,
                     Findings &findings) {
   if (std::string why = lower::obstacle(op); !why.empty())
     return findings.add(op, why, "", "");
+  for (Type type : op->getResultTypes())
+    if (Facts bytes = {.count = bytesOf(type)}; !target::holds(CapabilityId::DramBytes, description, bytes))
+      return findings.require(op, CapabilityId::DramBytes, description, bytes);
   Needs needs = needsOf(op);
   for (ElementType type : needs.multiplied) {
     // Engines multiply unsigned integers as they do signed ones of their width.
@@ -120,10 +132,6 @@ void checkOperation(Operation *op, const target::TargetDescription &description,
   if (needs.gathers)
     findings.require(op, CapabilityId::GatherScatter, description,
                      {.source = target::DRAM, .destination = target::SCRATCHPAD});
-}
-
-uint64_t bytesOf(Type type) {
-  return static_cast<uint64_t>(nn::byteSize(cast<RankedTensorType>(type)));
 }
 
 void countBytes(func::FuncOp function, TargetCheck &report) {

@@ -31,3 +31,9 @@ TEST_CASE("texts of the corpus") {
 TEST_CASE("streams of the corpus") {
   CHECK(runAll("streams", npuc::fuzz::streams) > 0);
 }
+TEST_CASE("arrays of the corpus") {
+  CHECK(runAll("arrays", npuc::fuzz::arrays) > 0);
+}
+TEST_CASE("descriptions of the corpus") {
+  CHECK(runAll("description", npuc::fuzz::description) > 0);
+}

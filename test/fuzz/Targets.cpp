@@ -6,18 +6,16 @@
 #include "backends/npu/target/Target.h"
 #include "runtime/artifact/Artifact.h"
 #include "runtime/artifact/Format.h"
+#include "support/Npz.h"
+#include "test/fuzz/Require.h"
+#include "test/fuzz/ScratchFile.h"
 
-#include <cstdlib>
+#include <google/protobuf/util/message_differencer.h>
+
 #include <cstring>
 
 namespace npuc::fuzz {
 namespace {
-
-// A property that does not hold is what a fuzzer looks for.
-void require(bool holds) {
-  if (!holds)
-    std::abort();
-}
 
 void load(const std::string &bytes) {
   Diagnostics diagnostics;
@@ -107,6 +105,28 @@ void streams(const uint8_t *data, size_t size) {
   again.registers = program.registers;
   require(isa::decodeStreams(std::as_bytes(std::span(encoded)), "again", again, diagnostics) &&
           isSame(program, again));
+}
+
+void arrays(const uint8_t *data, size_t size) {
+  static const ScratchFile file("arrays.npz");
+  file.write(data, size);
+  Diagnostics diagnostics;
+  auto read = readArrays(file.path(), diagnostics);
+  require(read.has_value() == !diagnostics.hasErrors());
+  if (!read)
+    return;
+  for (const NamedArray &array : *read)
+    require(array.array.data.size() == byteSize(array.array.type, static_cast<size_t>(array.array.count())));
+}
+
+void description(const uint8_t *data, size_t size) {
+  Diagnostics diagnostics;
+  auto target = target::parse({reinterpret_cast<const char *>(data), size}, "fuzz.json", {}, diagnostics);
+  require(target.has_value() == !diagnostics.hasErrors());
+  if (!target)
+    return;
+  auto again = target::parse(target::toJson(*target), "again.json", {}, diagnostics);
+  require(again && google::protobuf::util::MessageDifferencer::Equals(*target, *again));
 }
 
 } // namespace npuc::fuzz
