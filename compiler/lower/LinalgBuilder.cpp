@@ -262,18 +262,31 @@ Value LinalgBuilder::reshape(Value value, ArrayRef<int64_t> shape) {
     return from.getRank() > to.getRank()
                ? tensor::CollapseShapeOp::create(b, loc, to, value, *groups).getResult()
                : tensor::ExpandShapeOp::create(b, loc, to, value, *groups).getResult();
-  // Through the flat shape.
-  auto flat = RankedTensorType::get({from.getNumElements()}, from.getElementType());
-  auto all = [](int64_t rank) {
-    SmallVector<ReassociationIndices> groups(1);
-    for (int64_t i = 0; i < rank; ++i)
-      groups[0].push_back(i);
-    return groups;
-  };
-  if (from.getRank() != 1)
-    value = tensor::CollapseShapeOp::create(b, loc, flat, value, all(from.getRank()));
-  return to.getRank() == 1 ? value
-                           : tensor::ExpandShapeOp::create(b, loc, to, value, all(to.getRank())).getResult();
+  // Through the shape of most dimensions that both come from, so that a part of a tensor, whose rows lie
+  // apart, need not be brought together for it.
+  SmallVector<int64_t> common;
+  SmallVector<ReassociationIndices> fromGroups, toGroups;
+  int64_t i = 0, j = 0, fromRank = from.getRank(), toRank = to.getRank();
+  while (i < fromRank || j < toRank) {
+    ReassociationIndices &of = fromGroups.emplace_back(), &in = toGroups.emplace_back();
+    int64_t size = 1, sizeIn = 1;
+    do {
+      bool fewer = j == toRank || (i < fromRank && size <= sizeIn);
+      (fewer ? size : sizeIn) *= fewer ? from.getDimSize(i) : to.getDimSize(j);
+      fewer ? of.push_back(i++) : in.push_back(j++);
+    } while ((i < fromRank || j < toRank) && (size != sizeIn || of.empty() || in.empty() || size == 0));
+    common.push_back(size);
+  }
+  // What is left of dimensions of 1 goes with the last.
+  if (fromGroups.size() > 1 && (fromGroups.back().empty() || toGroups.back().empty())) {
+    fromGroups[fromGroups.size() - 2].append(fromGroups.back());
+    toGroups[toGroups.size() - 2].append(toGroups.back());
+    fromGroups.pop_back(), toGroups.pop_back(), common.pop_back();
+  }
+  auto middle = RankedTensorType::get(common, from.getElementType());
+  if (middle != from)
+    value = tensor::CollapseShapeOp::create(b, loc, middle, value, fromGroups);
+  return middle == to ? value : tensor::ExpandShapeOp::create(b, loc, to, value, toGroups).getResult();
 }
 
 SmallVector<Box> npuc::lower::boxesAround(ArrayRef<int64_t> shape, ArrayRef<int64_t> offsets,
