@@ -48,11 +48,8 @@ int main(int argc, char **argv) {
   const Command commands[] = {addCheck(tool),   addCompile(tool), addRun(tool),
                               addCompare(tool), addInspect(tool), addDiff(tool),
                               addOps(tool),     addTargets(tool), addVersion(tool)};
-  try {
-    tool.parse(argc, argv);
-  } catch (const CLI::ParseError &error) {
-    return tool.exit(error) == 0 ? Done : WrongUsage;
-  }
+  if (std::optional<int> code = parse(tool, argc, argv))
+    return *code;
   for (const Command &command : commands)
     if (*command.app)
       return run(command, form == "json");

@@ -318,6 +318,31 @@ std::vector<NamedArray> outputsOf(npurt::Session &session, std::vector<NamedArra
   return outputs;
 }
 
+std::optional<int> parse(CLI::App &app, int argc, char **argv) {
+  try {
+    // Two mistakes of which CLI11 would say something else, or nothing.
+    std::vector<std::string> names;
+    for (const CLI::App *command : app.get_subcommands({}))
+      names.push_back(command->get_name());
+    const std::string first = argc > 1 ? argv[1] : "-";
+    if (!names.empty() && !first.starts_with('-') && std::ranges::find(names, first) == names.end()) {
+      const std::string near = nearest(first, names);
+      throw CLI::ExtrasError(fmt::format("there is no subcommand '{}': {}", first,
+                                         near.empty() ? fmt::format("there are {}", fmt::join(names, ", "))
+                                                      : fmt::format("did you mean '{}'?", near)),
+                             CLI::ExitCodes::ExtrasError);
+    }
+    for (int i = 1; i < argc; ++i)
+      if (std::string_view text = argv[i]; text.starts_with("--") && text.ends_with('='))
+        throw CLI::ArgumentMismatch(fmt::format("{} has no value", text.substr(0, text.size() - 1)),
+                                    CLI::ExitCodes::ArgumentMismatch);
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError &error) {
+    return app.exit(error) == 0 ? Done : WrongUsage;
+  }
+  return std::nullopt;
+}
+
 int reportFailures(const char *tool, bool asJson, const std::function<void()> &body) {
   // After what was printed before, where both go to one place.
   auto tell = [](const std::string &text) {

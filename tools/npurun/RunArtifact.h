@@ -9,6 +9,7 @@
 #include <CLI/CLI.hpp>
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -53,6 +54,10 @@ void runArtifact(const npurt::Artifact &artifact, const std::string &name, const
 
 /// The outputs of one run on arrays named as its inputs and registers. Throws likewise.
 std::vector<NamedArray> outputsOf(npurt::Session &session, std::vector<NamedArray> inputs);
+
+/// Reads the command line. An exit code if there is nothing more to do: help was asked for, or the usage is
+/// wrong, which it has told.
+std::optional<int> parse(CLI::App &app, int argc, char **argv);
 
 /// Calls `body` and tells on standard error what it throws; the exit code.
 int reportFailures(const char *tool, bool asJson, const std::function<void()> &body);

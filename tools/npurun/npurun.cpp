@@ -14,11 +14,8 @@ int main(int argc, char **argv) {
       ->check(CLI::Range(0u, mostThreads));
   app.add_option("--diagnostics", diagnosticsForm, "form of errors: text or json")
       ->check(CLI::IsMember({"text", "json"}));
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError &e) {
-    return app.exit(e) == 0 ? Done : WrongUsage;
-  }
+  if (std::optional<int> code = parse(app, argc, argv))
+    return *code;
   return reportFailures("npurun", diagnosticsForm == "json",
                         [&] { runArtifact(npurt::Artifact(file), file, options); });
 }
