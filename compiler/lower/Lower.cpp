@@ -237,17 +237,51 @@ bool keepsPrecision(OpOperand &use) {
 
 /// Whether any use of `constant` remains that may round it: those that keep its precision, which is f32 at
 /// most, get a copy of their own then.
-bool splitPreciseUses(nn::ConstantOp constant, OpBuilder &builder) {
+bool splitPreciseUses(nn::ConstantOp constant, OpBuilder &builder, function_ref<bool(OpOperand &)> keeps) {
   if (constant.getResult().getType().getElementType().isF64())
     return true;
-  if (llvm::all_of(constant->getUses(), keepsPrecision))
+  if (llvm::all_of(constant->getUses(), keeps))
     return false;
-  if (llvm::any_of(constant->getUses(), keepsPrecision)) {
+  if (llvm::any_of(constant->getUses(), keeps)) {
     builder.setInsertionPoint(constant);
     Value precise = builder.clone(*constant)->getResult(0);
-    constant.getResult().replaceUsesWithIf(precise, keepsPrecision);
+    constant.getResult().replaceUsesWithIf(precise, keeps);
   }
   return true;
+}
+
+/// All operations on f32 but multiplications.
+void addAllButMultiplications(func::FuncOp function, llvm::DenseSet<Operation *> &inF32) {
+  auto isF32 = [](Type type) { return getElementTypeOrSelf(type).isF32(); };
+  auto isOtherFloat = [](Type type) {
+    auto element = dyn_cast<FloatType>(getElementTypeOrSelf(type));
+    return element && element.getWidth() >= 16 && !element.isF32();
+  };
+  for (Operation &op : function.front()) {
+    bool multiplies = isa<nn::LinearOp, nn::MatmulOp, nn::ConvOp, nn::ConvTransposeOp, nn::AttentionOp>(op) &&
+                      isa<FloatType>(getElementTypeOrSelf(op.getOperand(0).getType()));
+    SmallVector<Type> types(op.getOperandTypes());
+    llvm::append_range(types, op.getResultTypes());
+    if (!multiplies && !isa<nn::ConstantOp, func::ReturnOp>(op) && llvm::any_of(types, isF32) &&
+        llvm::none_of(types, isOtherFloat))
+      inF32.insert(&op);
+  }
+}
+
+/// Where a constant holds infinity or NaN, or a scale is infinite, as quantizers give to masks, what is
+/// quantized may be NaN.
+void markNaNs(func::FuncOp function) {
+  bool found = llvm::any_of(function.front().getOps<nn::ConstantOp>(), [](nn::ConstantOp constant) {
+    auto dense = dyn_cast<DenseFPElementsAttr>(constant.getValue());
+    if (!dense)
+      return false;
+    if (dense.isSplat())
+      return !dense.getSplatValue<APFloat>().isFinite();
+    return llvm::any_of(dense.getValues<APFloat>(), [](const APFloat &x) { return !x.isFinite(); });
+  });
+  if (found)
+    for (auto op : function.front().getOps<nn::QuantizeOp>())
+      op->setAttr(mayBeNaNAttr, UnitAttr::get(op.getContext()));
 }
 
 /// A reshape that other formulas than the one beside it can go through. One that adds or takes dimensions of
@@ -453,13 +487,21 @@ void doublesAtBorder(func::FuncOp function) {
 
 } // namespace
 
-void npuc::lower::setFloatType(func::FuncOp function, FloatType type) {
+void npuc::lower::setFloatType(func::FuncOp function, FloatType type, Narrowed narrowed) {
   OpBuilder builder(function.getContext());
   doublesAtBorder(function);
   llvm::DenseSet<Operation *> inF32 = operationsInF32(function);
-  addResidualSums(function, inF32);
+  if (narrowed == Narrowed::Multiplied) {
+    addAllButMultiplications(function, inF32);
+    markNaNs(function);
+  } else {
+    addResidualSums(function, inF32);
+  }
   if (type.isF16())
     addMasks(function, inF32);
+  auto keeps = [&](OpOperand &use) {
+    return keepsPrecision(use) || (narrowed == Narrowed::Multiplied && inF32.contains(use.getOwner()));
+  };
   auto converted = [&](Type old) -> RankedTensorType {
     auto tensor = dyn_cast<RankedTensorType>(old);
     auto element = tensor ? dyn_cast<FloatType>(tensor.getElementType()) : FloatType();
@@ -488,15 +530,19 @@ void npuc::lower::setFloatType(func::FuncOp function, FloatType type) {
         if (auto from = cast<RankedTensorType>(operand.get().getType()); from.getElementType() == type)
           operand.set(nn::CastOp::create(builder, op->getLoc(), from.clone(builder.getF32Type()),
                                          operand.get(), true));
-      Value result = op->getResult(0);
       builder.setInsertionPointAfter(op);
-      auto rounded = nn::CastOp::create(builder, op->getLoc(), converted(result.getType()), result, true);
-      result.replaceUsesWithIf(rounded, [&](OpOperand &use) {
-        Operation *user = use.getOwner();
-        return user != rounded && !inF32.contains(user) && !isa<func::ReturnOp>(user) && !isMask(use);
-      });
-      if (rounded->use_empty())
-        rounded->erase();
+      for (OpResult result : op->getResults()) {
+        RankedTensorType to = converted(result.getType());
+        if (!to)
+          continue;
+        auto rounded = nn::CastOp::create(builder, op->getLoc(), to, result, true);
+        result.replaceUsesWithIf(rounded, [&](OpOperand &use) {
+          Operation *user = use.getOwner();
+          return user != rounded && !inF32.contains(user) && !isa<func::ReturnOp>(user) && !isMask(use);
+        });
+        if (rounded->use_empty())
+          rounded->erase();
+      }
       continue;
     }
     if (auto ret = dyn_cast<func::ReturnOp>(op)) {
@@ -509,7 +555,7 @@ void npuc::lower::setFloatType(func::FuncOp function, FloatType type) {
     }
     if (auto constant = dyn_cast<nn::ConstantOp>(op)) {
       RankedTensorType to = converted(constant.getResult().getType());
-      if (!to || !splitPreciseUses(constant, builder))
+      if (!to || !splitPreciseUses(constant, builder, keeps))
         continue;
       if (auto dense = dyn_cast<DenseFPElementsAttr>(constant.getValue())) {
         APFloat greatest = APFloat::getLargest(type.getFloatSemantics());

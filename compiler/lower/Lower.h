@@ -13,13 +13,21 @@ inline constexpr llvm::StringLiteral nameAttr = "npu.name", roleAttr = "npu.role
 /// Of an input or output whose elements have fewer bits than in the model: the type that the model declares.
 inline constexpr llvm::StringLiteral narrowedAttr = "nn.narrowed";
 
+/// Of a quantize operation whose input may be NaN, for which its formula asks then.
+inline constexpr llvm::StringLiteral mayBeNaNAttr = "nn.may_be_nan";
+
+/// What setFloatType stores in 16 bits: all floats, or only what is multiplied as floats and the products.
+enum class Narrowed : uint8_t { All, Multiplied };
+
 /// Makes float tensors of 16 bits or more of `function`, which is nn, tensors of `type` (f16 or bf16).
 /// Arguments and results keep their types, but for f64, which becomes f32, and are converted at the border;
 /// finite constants beyond the range of `type` become its greatest finite values, so that a mask's lowest
 /// number stays finite. Constants that are only scales of integers, or scales and biases of norms, stay as
 /// they are, and so do the sums of residual streams, softmaxes of inputs and what makes angles: see
-/// docs/numerics.md.
-void setFloatType(mlir::func::FuncOp function, mlir::FloatType type);
+/// docs/numerics.md. With Narrowed::Multiplied, for models that came with integers, the floats between them
+/// stay in f32, so that integers are rounded from what the model's own arithmetic gives; where constants hold
+/// infinity or NaN, quantize operations get the attribute above.
+void setFloatType(mlir::func::FuncOp function, mlir::FloatType type, Narrowed narrowed = Narrowed::All);
 
 /// Why the nn operation cannot be lowered, in one sentence that names its kind; empty if it can.
 std::string obstacle(mlir::Operation *op);

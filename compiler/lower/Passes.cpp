@@ -24,7 +24,8 @@ struct SetFloatType : impl::SetFloatTypeBase<SetFloatType> {
   void runOnOperation() override {
     mlir::Builder builder(&getContext());
     setFloatType(getOperation(),
-                 bfloat16 ? mlir::FloatType(builder.getBF16Type()) : mlir::FloatType(builder.getF16Type()));
+                 bfloat16 ? mlir::FloatType(builder.getBF16Type()) : mlir::FloatType(builder.getF16Type()),
+                 multiplied ? Narrowed::Multiplied : Narrowed::All);
   }
 };
 

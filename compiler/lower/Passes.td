@@ -22,7 +22,8 @@ def SetFloatType : Pass<"npuc-set-float-type", "::mlir::func::FuncOp"> {
     }
     ```
   }];
-  let options = [Option<"bfloat16", "bf16", "bool", "false", "bf16 instead of f16">];
+  let options = [Option<"bfloat16", "bf16", "bool", "false", "bf16 instead of f16">,
+                 Option<"multiplied", "multiplied", "bool", "false", "only what is multiplied as floats, and the products">];
   let dependentDialects = ["::npuc::nn::NNDialect"];
 }
 

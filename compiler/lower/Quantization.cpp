@@ -1,9 +1,11 @@
 // Quantization as formulas: floats to integers and back, and sums to integers of few bits.
 #include "compiler/lower/Formula.h"
 #include "compiler/lower/Handlers.h"
+#include "compiler/lower/Lower.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 
+#include <cmath>
 #include <limits>
 
 using namespace mlir;
@@ -60,12 +62,18 @@ Value parameters(LinalgBuilder &b, ArrayRef<T> values, Type type) {
   return nn::ConstantOp::create(b.b, b.loc, DenseElementsAttr::get(tensor, values));
 }
 
-/// x / scale: a product with the reciprocal where the scale is known.
+/// x / scale: a product with the reciprocal where the scale is known and has one.
 Value quantize(nn::QuantizeOp op, LinalgBuilder &b) {
   RankedTensorType type = op.getType();
   Value factor = op.getScale();
   bool inverted = false;
-  if (DenseElementsAttr dense = denseOf(factor)) {
+  auto isInvertible = [](const APFloat &scale) {
+    double reciprocal = std::abs(1 / scale.convertToDouble());
+    return reciprocal == 0 || (reciprocal >= std::numeric_limits<float>::min() &&
+                               reciprocal <= std::numeric_limits<float>::max());
+  };
+  if (DenseElementsAttr dense = denseOf(factor);
+      dense && llvm::all_of(dense.getValues<APFloat>(), isInvertible)) {
     SmallVector<float> inverse;
     for (const APFloat &scale : dense.getValues<APFloat>())
       inverse.push_back(float(1 / scale.convertToDouble()));
@@ -79,6 +87,10 @@ Value quantize(nn::QuantizeOp op, LinalgBuilder &b) {
     Value by = scale.number ? literal(inner, loc, *scale.number) : s[scale.at];
     Value quotient = inverted ? arith::MulFOp::create(inner, loc, s[0], by).getResult()
                               : arith::DivFOp::create(inner, loc, s[0], by).getResult();
+    if (op->hasAttr(mayBeNaNAttr)) {
+      Formula f{inner, loc};
+      quotient = f.select(f.isNan(quotient), f.number(-std::numeric_limits<double>::infinity()), quotient);
+    }
     Value offset;
     if (!zero.number)
       offset = Formula{inner, loc}.real(widenInteger(inner, loc, s[zero.at]));

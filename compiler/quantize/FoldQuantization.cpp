@@ -36,6 +36,11 @@ struct Operand8 {
   double scale(size_t i) const { return scales[scales.size() == 1 ? 0 : i]; }
 };
 
+/// An infinite scale, as quantizers give to masks, makes NaN of the zero point: it is not folded.
+bool areFinite(const std::vector<double> &scales) {
+  return llvm::all_of(scales, [](double scale) { return std::isfinite(scale); });
+}
+
 FailureOr<Operand8> operand8(Value value) {
   auto dequantize = value.getDefiningOp<nn::DequantizeOp>();
   if (!dequantize || !typeOf(dequantize.getInput()).getElementType().isSignlessInteger(8) ||
@@ -45,7 +50,7 @@ FailureOr<Operand8> operand8(Value value) {
   std::optional<std::vector<double>> zeros = std::vector<double>{0};
   if (dequantize.getZeroPoint())
     zeros = numbersOf(dequantize.getZeroPoint());
-  if (!scales || !zeros)
+  if (!scales || !zeros || !areFinite(*scales))
     return failure();
   return Operand8{dequantize.getInput(), *scales, *zeros, static_cast<int64_t>(dequantize.getAxis())};
 }
@@ -325,7 +330,8 @@ struct CancelQuantize : OpRewritePattern<nn::QuantizeOp> {
         constantOf(inner.getScale()) != constantOf(op.getScale()) || !constantOf(op.getScale()) ||
         !inner.getZeroPoint() != !op.getZeroPoint() ||
         (op.getZeroPoint() && (!constantOf(op.getZeroPoint()) ||
-                               constantOf(op.getZeroPoint()) != constantOf(inner.getZeroPoint()))))
+                               constantOf(op.getZeroPoint()) != constantOf(inner.getZeroPoint()))) ||
+        !areFinite(numbersOf(op.getScale()).value_or(std::vector<double>{INFINITY})))
       return rewriter.notifyMatchFailure(op, "not of integers with the same scale and zero point");
     rewriter.replaceOp(op, inner.getInput());
     return success();
@@ -346,7 +352,7 @@ struct FormRequantize : Pattern<nn::QuantizeOp> {
                                        zero = std::vector<double>{0};
     if (op.getZeroPoint())
       zero = numbersOf(op.getZeroPoint());
-    if (!from || !to || !zero || zero->size() != 1 ||
+    if (!from || !to || !zero || zero->size() != 1 || !areFinite(*from) || !areFinite(*to) ||
         (from->size() > 1 && to->size() > 1 && inner.getAxis() != op.getAxis()))
       return rewriter.notifyMatchFailure(op, "scales are not known, or run along different axes");
     size_t count = std::max(from->size(), to->size());

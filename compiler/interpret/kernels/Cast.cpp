@@ -304,10 +304,7 @@ HostTensor quantize(ThreadPool &pool, const HostTensor &input, const HostTensor 
             zeros.empty() ? 0 : zeros[zeros.size() == 1 ? 0 : static_cast<size_t>(parameter)]);
         // The rounded quotient and the zero point are exact in double, and so is their sum within the limits.
         double q = static_cast<double>(std::nearbyint(x[i] / by)) + zero;
-        out[i] = static_cast<T>(q >= greatest ? greatest
-                                : q > least   ? q
-                                : q == q      ? least
-                                              : std::max(least, std::min(zero, greatest)));
+        out[i] = static_cast<T>(q >= greatest ? greatest : q > least ? q : least); // NaN is the least too.
       }
     });
   });
