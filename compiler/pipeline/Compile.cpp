@@ -25,6 +25,7 @@
 #include "compiler/pipeline/Remarks.h"
 #include "compiler/pipeline/Work.h"
 #include "compiler/quantize/Calibrate.h"
+#include "compiler/quantize/Export.h"
 #include "compiler/quantize/Quantize.h"
 #include "compiler/tile/Plan.h"
 #include "dialects/nn/IR/NN.h"
@@ -101,6 +102,25 @@ bool describeWork(const timing::WorkFacts &work, const target::TargetDescription
   return true;
 }
 
+bool isQuantized(func::FuncOp function) {
+  return llvm::any_of(function.front(),
+                      [](Operation &op) { return mlir::isa<nn::QuantizeOp, nn::DequantizeOp>(op); });
+}
+
+/// What recovers meaning of each node on its own.
+void buildNodePipeline(PassManager &passes) {
+  OpPassManager &functions = passes.nest<func::FuncOp>();
+  auto clean = [&] {
+    functions.addPass(createCanonicalizerPass());
+    functions.addPass(createCSEPass());
+  };
+  clean();
+  functions.addPass(nn::createNNSimplify());
+  functions.addPass(nn::createNNRecoverLinear());
+  functions.addPass(nn::createNNNarrowIntegers());
+  clean();
+}
+
 /// MLIR's errors as ours while it lives.
 class Forward {
 public:
@@ -153,6 +173,7 @@ struct Compilation::State {
   std::optional<schedule::Solution> solution;
   timing::WorkFacts work;
   bool quantized = false;
+  bool own = false; ///< Quantized when it came.
   std::vector<quantize::InFloat> stayedFloat;
 
   explicit State(const Options &options) : options(options), pool(options.threads) {
@@ -170,6 +191,8 @@ struct Compilation::State {
   bool toGraph(Diagnostics &diagnostics);
   bool toIsa(Diagnostics &diagnostics);
   std::optional<FloatType> floatType(Diagnostics &diagnostics);
+  bool checkCalibration(bool wanted, Diagnostics &diagnostics);
+  bool quantizeFloats(Diagnostics &diagnostics);
   bool quantizeMain(Diagnostics &diagnostics);
   bool clean();
 };
@@ -182,7 +205,10 @@ bool Compilation::State::toNn(Diagnostics &diagnostics) {
   if (!module)
     return false;
   PassManager passes(&context);
-  nn::buildRecoverPipeline(passes);
+  if (options.byNodes)
+    buildNodePipeline(passes);
+  else
+    nn::buildRecoverPipeline(passes);
   return succeeded(passes.run(*module));
 }
 
@@ -229,36 +255,43 @@ bool Compilation::State::loadTarget(Diagnostics &diagnostics) {
   return description.has_value();
 }
 
+bool Compilation::State::checkCalibration(bool wanted, Diagnostics &diagnostics) {
+  own = isQuantized(main());
+  if (own && !options.calibration.empty())
+    diagnostics.error("--calibration", "the model is quantized already",
+                      "its own scales are used as they are", "leave the option out");
+  else if (own && wanted)
+    diagnostics.warning("--precision=int8", "changes nothing: the model is quantized already",
+                        "its own scales are used as they are", "leave the option out");
+  if (wanted && !own && options.calibration.empty())
+    diagnostics.error("--precision=int8", "needs to know the ranges of the model's values", "",
+                      "--calibration=FILE.npz, with arrays named as the model's inputs");
+  return !diagnostics.hasErrors();
+}
+
+/// Puts quantization around the operands of multiplications.
+bool Compilation::State::quantizeFloats(Diagnostics &diagnostics) {
+  std::vector<std::vector<NamedArray>> samples =
+      quantize::samplesOf(main(), options.calibration, diagnostics);
+  if (diagnostics.hasErrors())
+    return false;
+  std::optional<quantize::Statistics> statistics = quantize::observe(
+      main(), quantize::SamplesInMemory(std::move(samples)), {.threads = options.threads}, diagnostics);
+  if (!statistics)
+    return false;
+  quantize::setRanges(main(), *statistics);
+  return succeeded(quantize::insertQuantization(main(), constants));
+}
+
 /// Makes multiplications of integers what --precision or the model itself asks for.
 bool Compilation::State::quantizeMain(Diagnostics &diagnostics) {
-  bool own = llvm::any_of(main().front(),
-                          [](Operation &op) { return mlir::isa<nn::QuantizeOp, nn::DequantizeOp>(op); });
   bool wanted = options.precision == Precision::Int8;
   const target::Accumulator *sums = target::accumulator(target, ElementType::I8);
   if (wanted && !target::check(target::CapabilityId::MatrixType, target, {.type = ElementType::I8},
                                "--precision=int8", diagnostics))
     return false;
-  if (own && !options.calibration.empty())
-    diagnostics.error("--calibration", "the model is quantized already",
-                      "its own scales are used as they are", "leave the option out");
-  if (wanted && !own && options.calibration.empty())
-    diagnostics.error("--precision=int8", "needs to know the ranges of the model's values", "",
-                      "--calibration=FILE.npz, with arrays named as the model's inputs");
-  if (diagnostics.hasErrors())
+  if (!checkCalibration(wanted, diagnostics) || (wanted && !own && !quantizeFloats(diagnostics)))
     return false;
-  if (wanted && !own) {
-    std::vector<std::vector<NamedArray>> samples =
-        quantize::samplesOf(main(), options.calibration, diagnostics);
-    if (diagnostics.hasErrors())
-      return false;
-    std::optional<quantize::Statistics> statistics = quantize::observe(
-        main(), quantize::SamplesInMemory(std::move(samples)), {.threads = options.threads}, diagnostics);
-    if (!statistics)
-      return false;
-    quantize::setRanges(main(), *statistics);
-    if (failed(quantize::insertQuantization(main(), constants)))
-      return false;
-  }
   quantized = own || wanted;
   if (quantized && sums) {
     auto kind = static_cast<quantize::Requantization>(target.numbers().requantization() -
@@ -290,7 +323,9 @@ bool Compilation::State::toLinalg(Diagnostics &diagnostics) {
   std::optional<FloatType> type = floatType(diagnostics);
   if (!type)
     return false;
-  lower::setFloatType(main(), *type);
+  // The integers of others are rounded from floats of 32 bits, unless fewer are asked for.
+  bool exact = own && (!options.precision || *options.precision == Precision::Int8);
+  lower::setFloatType(main(), *type, exact ? lower::Narrowed::Multiplied : lower::Narrowed::All);
   std::vector<Obstacle> obstacles = obstaclesOf(main(), target);
   for (const Obstacle &obstacle : obstacles)
     report(obstacle, diagnostics);
@@ -299,8 +334,8 @@ bool Compilation::State::toLinalg(Diagnostics &diagnostics) {
   work = countWork(main());
   if (failed(lower::lowerToLinalg(main())))
     return false;
-  bool fasterInF16 = target::peakVectorOpsPerCycle(target, ElementType::F16) >
-                     target::peakVectorOpsPerCycle(target, ElementType::F32);
+  bool fasterInF16 = !exact && target::peakVectorOpsPerCycle(target, ElementType::F16) >
+                                   target::peakVectorOpsPerCycle(target, ElementType::F32);
   lower::useFastForms(main(), fasterInF16 ? FloatType(mlir::Float16Type::get(&context)) : FloatType());
   return true;
 }
@@ -449,6 +484,23 @@ std::string Compilation::text(bool withNodes) const {
   flags.enableDebugInfo(withNodes);
   state_->module->print(stream, flags);
   return text;
+}
+
+std::optional<quantize::Exported> Compilation::exportQuantized(const std::string &path,
+                                                               Diagnostics &diagnostics) {
+  Forward forward(state_->context, diagnostics);
+  if (isQuantized(state_->main())) {
+    diagnostics.error(state_->model, "is quantized already",
+                      "it has operators that make integers of floats, or floats of integers",
+                      "give the model of floats that it was made from");
+    return std::nullopt;
+  }
+  if (!state_->quantizeFloats(diagnostics))
+    return std::nullopt;
+  std::vector<quantize::ExportedNode> nodes = quantize::exportedNodes(state_->main(), state_->constants);
+  if (diagnostics.hasErrors())
+    return std::nullopt;
+  return quantize::exportModel(state_->model, nodes, state_->constants, state_->context, path, diagnostics);
 }
 
 std::string Compilation::quantization() const {

@@ -20,6 +20,9 @@
 namespace npuc::artifact {
 class Writer;
 }
+namespace npuc::quantize {
+struct Exported;
+}
 
 namespace npuc::pipeline {
 
@@ -47,6 +50,9 @@ struct Options {
   /// For Int8: inputs from which ranges are taken; see quantize::samplesOf. A model that is quantized needs
   /// none.
   std::vector<NamedArray> calibration;
+  /// Multiplications stay those of the model's nodes, for exportQuantized: no attention is recovered, and no
+  /// layers are outlined.
+  bool byNodes = false;
   unsigned threads = 2;
   /// Which decisions are told: see collectRemarks; empty: none.
   std::string remarks;
@@ -84,6 +90,10 @@ public:
   /// From Level::Linalg on: how much of the multiplying is in integers, and what is not and why; empty if
   /// nothing is.
   std::string quantization() const;
+
+  /// Imported `byNodes`: quantizes as --precision=int8 does and writes the model with QuantizeLinear and
+  /// DequantizeLinear to an ONNX file; see quantize::exportModel.
+  std::optional<quantize::Exported> exportQuantized(const std::string &path, Diagnostics &diagnostics);
 
   /// The bytes of a constant of the program (index in isa::Program::buffers), as the device wants them.
   std::optional<std::vector<std::byte>> constant(uint32_t buffer, Diagnostics &diagnostics) const;

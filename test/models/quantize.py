@@ -1,13 +1,24 @@
 #!/usr/bin/env python3
-"""Quantize a prepared model as users do, with onnxruntime's static quantizer: quantize.py MODEL INPUTS.npz OUT.onnx [per-channel]
+"""Quantize a prepared model as users do, with onnxruntime's quantizers: quantize.py MODEL INPUTS.npz OUT.onnx VARIANT
 
-OUT.onnx has QuantizeLinear and DequantizeLinear around each MatMul and Gemm, with ranges from the given inputs: activations uint8
-with a zero point, weights int8, one scale for each or for each output channel. Needs onnxruntime and onnx.
+Ranges come from the given inputs. VARIANT is one of those below, or "all" to write each to OUT.onnx with its name before the suffix. Needs
+onnxruntime and onnx.
 """
+import os
+import pathlib
 import sys
+import tempfile
 
 import numpy as np
-from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+import onnx
+import onnx.version_converter
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_dynamic, quantize_static
+from onnxruntime.quantization.shape_inference import quant_pre_process
+
+U8, I8, U16, I16 = QuantType.QUInt8, QuantType.QInt8, QuantType.QUInt16, QuantType.QInt16
+MULTIPLIED = ["MatMul", "Gemm", "Conv"]
+# All that have a quantized operator but Gemm: of equal biases the quantizer would make one, and give it the type of either use.
+OPERATED = ["MatMul", "Conv", "Add", "Mul", "Softmax", "Sigmoid", "LeakyRelu", "Concat", "Where", "Gather", "Reshape", "Transpose", "Squeeze", "Unsqueeze"]
 
 
 class Once(CalibrationDataReader):
@@ -18,12 +29,111 @@ class Once(CalibrationDataReader):
         return self.left.pop() if self.left else None
 
 
-def quantize(model, inputs, out, per_channel):
-    quantize_static(str(model), str(out), Once(np.load(inputs)), quant_format=QuantFormat.QDQ, op_types_to_quantize=["MatMul", "Gemm"],
-                    per_channel=per_channel, activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8)
+def static(form, activations, weights, operators=MULTIPLIED, per_channel=False, **extra):
+    def write(model, inputs, out):
+        with tempfile.TemporaryDirectory() as scratch:
+            whole, ready = os.path.join(scratch, "whole.onnx"), os.path.join(scratch, "ready.onnx")
+            onnx.save(onnx.load(str(model)), whole)
+            quant_pre_process(whole, ready, skip_symbolic_shape=True)
+            quantize_static(ready, str(out), Once(np.load(inputs)), quant_format=form, op_types_to_quantize=operators, per_channel=per_channel,
+                            activation_type=activations, weight_type=weights, extra_options=extra)
+    return write
+
+
+def dynamic(weights, per_channel):
+    return lambda model, inputs, out: quantize_dynamic(str(model), str(out), weight_type=weights, per_channel=per_channel)
+
+
+def four_bits(block, symmetric, form="MatMulNBits"):
+    """As onnxruntime's MatMulNBitsQuantizer, which is not in every installation: weights of [k, n] in blocks of `block` along k."""
+    def write(model, inputs, out):
+        loaded = onnx.load(str(model))
+        if form == "blocks":
+            loaded = onnx.version_converter.convert_version(loaded, 21)
+        weights = {tensor.name: tensor for tensor in loaded.graph.initializer}
+        nodes = []
+        for node in loaded.graph.node:
+            weight = weights.get(node.input[1]) if node.op_type == "MatMul" else None
+            if weight is None or len(weight.dims) != 2:
+                nodes.append(node)
+                continue
+            nodes += with_four_bits(loaded.graph, node, onnx.numpy_helper.to_array(weight), block, symmetric, form)
+        del loaded.graph.node[:]
+        loaded.graph.node.extend(nodes)
+        if form == "MatMulNBits":
+            loaded.opset_import.append(onnx.helper.make_opsetid("com.microsoft", 1))
+        onnx.save(loaded, str(out))
+    return write
+
+
+def with_four_bits(graph, node, weight, block, symmetric, form):
+    k, n = weight.shape
+    blocks = -(-k // block)
+    rows = np.zeros((n, blocks * block), np.float32)
+    rows[:, :k] = weight.T
+    parts = rows.reshape(n, blocks, block)
+    if symmetric:
+        extreme = np.take_along_axis(parts, np.abs(parts).argmax(2)[:, :, None], 2)[:, :, 0]
+        scale, zero = extreme / -8, np.full((n, blocks), 8)
+    else:
+        low, high = np.minimum(parts.min(2), 0), np.maximum(parts.max(2), 0)
+        scale = (high - low) / 15
+        zero = np.clip(np.round(-low / np.where(scale == 0, 1, scale)), 0, 15)
+    scale = np.where(scale == 0, 1, scale).astype(np.float32)
+    q = np.clip(np.round(parts / scale[:, :, None]) + zero[:, :, None], 0, 15).astype(np.uint8)
+    name = node.input[1]
+
+    def constant(suffix, array):
+        graph.initializer.append(onnx.numpy_helper.from_array(array, name + suffix))
+        return name + suffix
+
+    if form == "MatMulNBits":
+        inputs = [node.input[0], constant("_q4", q[:, :, 0::2] | q[:, :, 1::2] << 4), constant("_scale", scale)]
+        if not symmetric:
+            padded = np.zeros((n, blocks + blocks % 2), np.uint8)
+            padded[:, :blocks] = zero
+            inputs.append(constant("_zero", padded[:, 0::2] | padded[:, 1::2] << 4))
+        return [onnx.helper.make_node("MatMulNBits", inputs, node.output, node.name, domain="com.microsoft", K=k, N=n, bits=4, block_size=block)]
+    # Blocks of DequantizeLinear, of signed integers along k.
+    signed = (q.reshape(n, blocks * block)[:, :k].T.astype(np.int8) - 8).astype(np.int8)
+    packed = onnx.helper.make_tensor(name + "_q4", onnx.TensorProto.INT4, [k, n], signed.flatten())
+    graph.initializer.append(packed)
+    dequantize = onnx.helper.make_node("DequantizeLinear", [name + "_q4", constant("_scale", np.ascontiguousarray(scale.T))], [name + "_real"],
+                                       name + "_dequantize", axis=0, block_size=block)
+    return [dequantize, onnx.helper.make_node("MatMul", [node.input[0], name + "_real"], node.output, node.name)]
+
+
+QDQ, OPERATORS = QuantFormat.QDQ, QuantFormat.QOperator
+VARIANTS = {
+    # Only what is multiplied; activations with a zero point unless they are symmetric.
+    "qdq-u8": static(QDQ, U8, I8),
+    "qdq-u8-channel": static(QDQ, U8, I8, per_channel=True),
+    "qdq-i8-channel": static(QDQ, I8, I8, per_channel=True),
+    "qdq-symmetric": static(QDQ, I8, I8, per_channel=True, ActivationSymmetric=True),
+    "qdq-u8-weights": static(QDQ, U8, U8),
+    "qdq-i8-asymmetric-weights": static(QDQ, I8, I8, WeightSymmetric=False),
+    # Every operator that the quantizer knows.
+    "qdq-all": static(QDQ, U8, I8, None),
+    "qdq-all-channel": static(QDQ, I8, I8, None, per_channel=True),
+    "qdq-all-16": static(QDQ, U16, I8, None, per_channel=True),
+    "operators": static(OPERATORS, U8, I8, OPERATED),
+    "operators-channel": static(OPERATORS, I8, I8, OPERATED, per_channel=True),
+    "operators-multiplied": static(OPERATORS, U8, I8, ["MatMul", "Conv"], per_channel=True),
+    "dynamic": dynamic(I8, False),
+    "dynamic-channel": dynamic(U8, True),
+    "four-bits-32": four_bits(32, True),
+    "four-bits-16-asymmetric": four_bits(16, False),
+    "four-bits-qdq": four_bits(32, True, "blocks"),
+}
+
+
+def quantize(model, inputs, out, variant):
+    VARIANTS[variant](model, inputs, out)
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 4:
-        sys.exit(__doc__)
-    quantize(sys.argv[1], sys.argv[2], sys.argv[3], "per-channel" in sys.argv[4:])
+    if len(sys.argv) != 5 or sys.argv[4] not in [*VARIANTS, "all"]:
+        sys.exit(__doc__ + "\n".join(VARIANTS))
+    for name in VARIANTS if sys.argv[4] == "all" else [sys.argv[4]]:
+        to = pathlib.Path(sys.argv[3])
+        quantize(sys.argv[1], sys.argv[2], to.with_name(f"{to.stem}-{name}{to.suffix}") if sys.argv[4] == "all" else to, name)

@@ -28,6 +28,7 @@ Command addCompile(CLI::App &tool);
 Command addDiff(CLI::App &tool);
 Command addInspect(CLI::App &tool);
 Command addOps(CLI::App &tool);
+Command addQuantize(CLI::App &tool);
 Command addRun(CLI::App &tool);
 Command addTargets(CLI::App &tool);
 Command addVersion(CLI::App &tool);

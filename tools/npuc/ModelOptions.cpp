@@ -142,6 +142,10 @@ void ModelOptions::addPrecision(CLI::App &app) {
   app.add_option("--precision", precision,
                  "type of the model's floats, fp16 or bf16; int8 multiplies integers (see --calibration)")
       ->check(CLI::IsMember(pipeline::precisionNames()));
+  addCalibration(app);
+}
+
+void ModelOptions::addCalibration(CLI::App &app) {
   app.add_option("--calibration", calibration,
                  "for int8: an .npz file of typical inputs, samples along a leading dimension");
 }

@@ -22,6 +22,8 @@ struct ModelOptions {
   void addTarget(CLI::App &app);
   /// The latter two alone.
   void addPrecision(CLI::App &app);
+  /// --calibration alone.
+  void addCalibration(CLI::App &app);
 
   /// Completes `compile`: shapes from --shape, then from `inputs`, if there are any, for the inputs that
   /// --shape leaves; without either, from the calibration's arrays. Inputs must be the model's.

@@ -45,9 +45,9 @@ int main(int argc, char **argv) {
   std::string form = "text";
   tool.add_option("--diagnostics", form, "form of errors: text or json")
       ->check(CLI::IsMember({"text", "json"}));
-  const Command commands[] = {addCheck(tool),   addCompile(tool), addRun(tool),
-                              addCompare(tool), addInspect(tool), addDiff(tool),
-                              addOps(tool),     addTargets(tool), addVersion(tool)};
+  const Command commands[] = {addCheck(tool),   addCompile(tool), addQuantize(tool), addRun(tool),
+                              addCompare(tool), addInspect(tool), addDiff(tool),     addOps(tool),
+                              addTargets(tool), addVersion(tool)};
   if (std::optional<int> code = parse(tool, argc, argv))
     return *code;
   for (const Command &command : commands)
