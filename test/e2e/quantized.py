@@ -26,7 +26,7 @@ FLOAT = ["bert-tiny-cls-ts", "bert-tiny-cls-dynamo23", "gpt2-tiny-ts"]
 # are computed and weights in blocks are for the interpreter.
 OTHERS = {"bert-tiny-cls-ts": list(quantize.VARIANTS), "vit-tiny-ts": ["qdq-u8-channel", "operators-multiplied"]}
 FEW = ["qdq-u8", "qdq-i8-channel", "qdq-all-channel", "operators"]
-ON = {"bert-tiny-cls-ts": {"atom": [v for v in quantize.VARIANTS if not v.startswith(("qdq-all-16", "dynamic", "four-bits"))],
+ON = {"bert-tiny-cls-ts": {"atom": [v for v in quantize.VARIANTS if not v.startswith(("qdq-all-16", "operators-channel", "dynamic", "four-bits"))],
                            "sapeon-x220": FEW, "warboy": FEW, "rngd": FEW},
       "vit-tiny-ts": {"atom": OTHERS["vit-tiny-ts"]}}
 # Of the elements of each output, so many lie within one step of onnxruntime's, graph optimization off.
