@@ -249,10 +249,15 @@ void bitShift(Node &node) {
 
 void clip(Node &node) {
   Value value = node.input(0);
-  if (node.has(1))
-    value = node.make<nn::MaxOp>({value, node.input(1)});
-  if (node.has(2))
-    value = node.make<nn::MinOp>({value, node.input(2)});
+  // Bounds were attributes before opset 11.
+  auto bound = [&](const char *name, size_t i) {
+    const onnx::AttributeProto *number = node.attribute(name);
+    return number ? node.scalar(number->f(), value) : node.inputOrNull(i);
+  };
+  if (Value least = bound("min", 1))
+    value = node.make<nn::MaxOp>({value, least});
+  if (Value greatest = bound("max", 2))
+    value = node.make<nn::MinOp>({value, greatest});
   node.result(0, value);
 }
 

@@ -1,5 +1,6 @@
 // Quantized operators of domain com.microsoft: what they compute on the numbers that their integers stand
 // for. Source of the meanings: onnxruntime's docs/ContribOperators.md.
+#include "compiler/import/MicrosoftQuantization.h"
 #include "compiler/import/Handlers.h"
 #include "compiler/import/Types.h"
 
@@ -128,6 +129,15 @@ void qLinearGlobalAveragePool(Node &node) {
   unary(node, compute::globalAveragePool);
 }
 
+void qLinearWhere(Node &node) {
+  Value chosen = plain(node, elementwise::where, {node.input(0), operand(node, 1), operand(node, 4)});
+  node.result(0, quantized(node, chosen, 7, 1));
+}
+/// Of opset 11's form: its axes are an attribute.
+void qLinearReduceMean(Node &node) {
+  unary(node, compute::reduceMean);
+}
+
 void qLinearConcat(Node &node) {
   SmallVector<Value> parts;
   for (size_t i = 2; i + 1 < node.inputCount(); i += 3)
@@ -174,6 +184,58 @@ void matMulIntegerToFloat(Node &node) {
   Value a = dequantized(node, node.input(0), node.input(2), node.inputOrNull(4), 0);
   Value b = dequantized(node, node.input(1), node.input(3), node.inputOrNull(5), node.type(1).getRank() - 1);
   node.result(0, withBias(node, plain(node, compute::matMul, {a, b}), 6));
+}
+
+/// Rows of a table of integers in blocks, as floats: the integers, scales and zero points of these rows alone
+/// are read.
+void gatherBlockQuantized(Node &node) {
+  RankedTensorType data = node.type(0);
+  int64_t rank = data.getRank(), gathered = node.axis(node.integer("gather_axis", 0), rank),
+          axis = node.axis(node.integer("quantize_axis", 1), rank), bits = node.integer("bits", 4);
+  int64_t block = node.integer("block_size", 128);
+  if (block < 1)
+    node.fail("block_size must be positive");
+  Value table = node.input(0), scales = node.input(2), zeros = node.inputOrNull(3);
+  if (data.getElementType().isUnsignedInteger(8)) {
+    if (bits != 4 && bits != 8)
+      node.decline(Twine(bits) + " bits are not supported");
+    if (axis != rank - 1)
+      node.fail("bytes hold integers of the last dimension, but quantize_axis is another");
+    Type element = node.builder().getIntegerType(static_cast<unsigned>(bits), false);
+    int64_t perByte = 8 / bits;
+    // The tensor that the bytes of `type` hold.
+    auto unpacked = [&](RankedTensorType type) {
+      SmallVector<int64_t> shape(type.getShape());
+      shape.back() *= perByte;
+      return RankedTensorType::get(shape, element);
+    };
+    table = reinterpreted(node, 0, unpacked(data));
+    if (zeros) {
+      zeros = reinterpreted(node, 3, unpacked(node.type(3)));
+      ArrayRef<int64_t> sizes = Node::typeOf(scales).getShape(); // Those of a row fill whole bytes.
+      if (Node::typeOf(zeros).getShape() != sizes)
+        zeros = node.slice(zeros, Ints(sizes.size(), 0), sizes);
+    } else {
+      auto type = RankedTensorType::get(Node::typeOf(scales).getShape(), element); // The middle.
+      zeros = node.constant(
+          DenseElementsAttr::get(type, APInt(static_cast<unsigned>(bits), uint64_t{1} << (bits - 1))));
+    }
+  }
+  Type result = Node::typeOf(scales).getElementType();
+  auto rows = [&](Value value) {
+    return value ? node.make<nn::GatherOp>({value, node.input(1)}, node.named("axis", gathered)) : value;
+  };
+  auto real = [&](Value integers, Value scale, Value zero, int64_t at) {
+    SmallVector<Value> operands{integers, scale};
+    if (zero)
+      operands.push_back(zero);
+    return node.make<nn::DequantizeOp>(operands, {node.named("axis", at), node.named("block_size", block)},
+                                       Node::typeOf(integers).clone(result));
+  };
+  if (gathered == axis)
+    return node.result(0, rows(real(table, scales, zeros, axis)));
+  int64_t more = node.type(1).getRank() - 1;
+  node.result(0, real(rows(table), rows(scales), rows(zeros), axis > gathered ? axis + more : axis));
 }
 
 void matMulNBits(Node &node) {

@@ -229,7 +229,10 @@ void concat(Node &node) {
 
 void pad(Node &node) {
   RankedTensorType type = node.type(0);
-  Ints pads = node.constantIntegers(1);
+  std::optional<Ints> given = node.integersOf("pads", 1); // An attribute before opset 11, as the value.
+  if (!given)
+    node.fail("it has no pads");
+  Ints pads = *given;
   Ints axes = node.has(3) ? node.axes(node.constantIntegers(3), type.getRank()) : iota(type.getRank());
   if (pads.size() != 2 * axes.size())
     node.fail("pads needs two entries for each axis");
@@ -245,6 +248,8 @@ void pad(Node &node) {
   SmallVector<Value> operands{node.input(0)};
   if (node.has(2) && *mode == nn::PadMode::Constant)
     operands.push_back(node.reshape(node.input(2), {}));
+  else if (float value = node.real("value", 0); value != 0 && *mode == nn::PadMode::Constant)
+    operands.push_back(node.scalar(value, node.input(0)));
   node.result(
       0, node.make<nn::PadOp>(operands, {node.enumerated("mode", nn::PadModeAttr::get(node.context(), *mode)),
                                          node.named("low", low), node.named("high", high)}));

@@ -6,7 +6,7 @@
 namespace npuc::importer {
 
 /// Of ai.onnx.
-inline constexpr int oldestOpset = 11, newestOpset = 26;
+inline constexpr int oldestOpset = 10, newestOpset = 26;
 
 /// Operators of ai.onnx that need more than a node to import: those with a tensor or graphs as attributes.
 inline bool importsWithoutHandler(std::string_view operation) {

@@ -70,14 +70,22 @@ Value aligned(Node &node, Value parameter, bool rows) {
 /// dequantizing.
 Value broadcastDequantized(Node &node, size_t i, bool rows) {
   Type f32 = node.builder().getF32Type();
-  Value scale = node.input(i + 1), zero = node.inputOrNull(i + 2), value = node.input(i);
+  Value scale = node.cast(node.input(i + 1), f32), zero = node.inputOrNull(i + 2), value = node.input(i);
   if (Node::typeOf(scale).getNumElements() == 1)
-    return dequantized(node, value, node.reshape(node.cast(scale, f32), {}),
-                       zero ? node.reshape(zero, {}) : zero, {});
+    return dequantized(node, value, node.reshape(scale, {}), zero ? node.reshape(zero, {}) : zero, {});
+  // One for each row or column.
+  RankedTensorType type = Node::typeOf(value), scales = Node::typeOf(scale);
+  int64_t axis = type.getRank() - (rows ? 2 : 1);
+  if (scales.getRank() == 1 && axis >= 0 &&
+      scales.getDimSize(0) == type.getDimSize(static_cast<unsigned>(axis))) {
+    if (zero && Node::typeOf(zero).getNumElements() == 1)
+      zero = node.broadcast(node.reshape(zero, {}), scales.getShape());
+    return dequantized(node, value, scale, zero, node.named("axis", axis));
+  }
   value = node.cast(value, f32);
   if (zero)
     value = node.make<nn::SubOp>({value, node.cast(aligned(node, zero, rows), f32)});
-  return node.make<nn::MulOp>({value, node.cast(aligned(node, scale, rows), f32)});
+  return node.make<nn::MulOp>({value, aligned(node, scale, rows)});
 }
 
 Value requantized(Node &node, Value value, size_t scaleAt) {

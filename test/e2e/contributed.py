@@ -6,6 +6,7 @@ step of 127 at a tie), and on the target the rounding to fp16 of each step (5e-3
 """
 import pathlib
 
+import ml_dtypes
 import numpy as np
 import onnx
 import onnxruntime
@@ -100,6 +101,15 @@ def n_bits(n, k, block, zeros=False, bits=4, **others):
                 accuracy_level=1, **others)
 
 
+def rows(data, indices, scales, zeros=None, **attributes):
+    operands = [data, indices, scales] + ([] if zeros is None else [zeros])
+    return Case("GatherBlockQuantized", operands, constants=[i for i in range(len(operands)) if i != 1], target=False, **attributes)
+
+
+def four_bit_rows(seed, *shape):
+    return integers(seed, -8, 8, *shape, dtype=np.int8).astype(ml_dtypes.int4)
+
+
 PADDED = np.array([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]], np.int32)
 FLAT = np.float32
 CASES = {
@@ -164,6 +174,8 @@ CASES = {
     "q-softmax": quantized("QLinearSoftmax", (2, 3, 4), scale=1 / 256, zero=0, attributes={"axis": -1, "opset": 13}),
     "q-concat": quantized("QLinearConcat", (2, 3), (2, 5), attributes={"axis": 1}),
     "q-average": quantized("QLinearGlobalAveragePool", (1, 3, 4, 4), attributes={"channels_last": 0}),
+    "q-where": Case("QLinearWhere", [integers(0, 0, 2, 3, 4, dtype=bool), bytes_(1, 2, 3, 4), FLAT(0.02), np.uint8(100), bytes_(2, 4), FLAT(0.03),
+                                     np.uint8(110), FLAT(0.05), np.uint8(120)], constants=(2, 3, 5, 6, 7, 8), limit=1 / 127, target=False),
     "q-gemm": Case("QGemm", [bytes_(1, 3, 8), FLAT(0.02), np.uint8(120), bytes_(2, 5, 8, signed=True), numbers(3, 5) ** 2 * 0.01 + FLAT(0.01),
                              np.zeros(5, np.int8), integers(4, -500, 500, 5, dtype=np.int32)], constants=(1, 2, 3, 4, 5, 6),
                    transB=1, target=False),
@@ -181,6 +193,13 @@ CASES = {
     "4-bits-zeros": n_bits(6, 96, 32, zeros=True, target=False),
     "4-bits-rest": n_bits(5, 40, 16, zeros=True, target=False),
     "8-bits": n_bits(6, 64, 32, bits=8, zeros=True, target=False),
+    "rows-4-bits": rows(bytes_(1, 9, 32), integers(2, 0, 9, 2, 3), numbers(3, 9, 4), bits=4, block_size=16),
+    "rows-4-bits-zeros": rows(bytes_(1, 9, 24), integers(2, 0, 9, 5), numbers(3, 9, 3), bytes_(4, 9, 2), bits=4, block_size=16),
+    "rows-8-bits": rows(bytes_(1, 9, 32), integers(2, 0, 9, 5, dtype=np.int32), numbers(3, 9, 2), bits=8, block_size=16),
+    "rows-int4": rows(four_bit_rows(1, 9, 32), integers(2, -9, 9, 2, 3), numbers(3, 9, 2), four_bit_rows(4, 9, 2), block_size=16),
+    "columns-int4": rows(four_bit_rows(1, 32, 9), integers(2, 0, 9, 2, 3), numbers(3, 2, 9), four_bit_rows(4, 2, 9), gather_axis=1, quantize_axis=0,
+                         block_size=16),
+    "blocks-int4": rows(four_bit_rows(1, 32, 9), integers(2, 0, 32, 3), numbers(3, 2, 9), gather_axis=0, quantize_axis=0, block_size=16),
     # The weights are a handle into the file, and so are numbers only when the interpreter reads them.
     "4-bits-large": n_bits(600, 256, 32, target=False),
 }
