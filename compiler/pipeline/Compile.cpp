@@ -25,8 +25,11 @@
 #include "compiler/pipeline/Remarks.h"
 #include "compiler/pipeline/Work.h"
 #include "compiler/quantize/Calibrate.h"
+#include "compiler/quantize/Decide.h"
 #include "compiler/quantize/Export.h"
+#include "compiler/quantize/Grams.h"
 #include "compiler/quantize/Quantize.h"
+#include "compiler/quantize/Sensitivity.h"
 #include "compiler/tile/Plan.h"
 #include "dialects/nn/IR/NN.h"
 #include "dialects/nn/Transforms/Passes.h"
@@ -42,6 +45,7 @@
 #include <limits>
 
 #include "mlir/IR/Diagnostics.h"
+#include "mlir/IR/IRMapping.h"
 #include "mlir/IR/Remarks.h"
 #include "mlir/IR/Verifier.h"
 #include "mlir/Parser/Parser.h"
@@ -121,6 +125,21 @@ void buildNodePipeline(PassManager &passes) {
   clean();
 }
 
+/// The formats that a target multiplies in, by its types; without a target, all.
+std::vector<std::string> formatsOf(const target::TargetDescription &target, bool hasTarget) {
+  std::vector<std::string> formats;
+  auto has = [&](ElementType type) { return !hasTarget || target::matrixType(target, type) != nullptr; };
+  bool floats = has(ElementType::F16) || has(ElementType::BF16);
+  for (const std::string &name : quantize::formatNames()) {
+    quantize::Activations kind = quantize::formatFromText(name)->activations;
+    if (kind == quantize::Activations::Float
+            ? floats
+            : has(kind == quantize::Activations::Fp8 ? ElementType::F8E4M3 : ElementType::I8))
+      formats.push_back(name);
+  }
+  return formats;
+}
+
 /// MLIR's errors as ours while it lives.
 class Forward {
 public:
@@ -175,6 +194,10 @@ struct Compilation::State {
   bool quantized = false;
   bool own = false; ///< Quantized when it came.
   std::vector<quantize::InFloat> stayedFloat;
+  quantize::Decision decision;
+  /// By operation, types and format.
+  std::map<std::string, std::optional<double>> timesAlone;
+  bool quantizationDone = false;
 
   explicit State(const Options &options) : options(options), pool(options.threads) {
     context.loadAllAvailableDialects();
@@ -194,6 +217,7 @@ struct Compilation::State {
   bool checkCalibration(bool wanted, Diagnostics &diagnostics);
   bool quantizeFloats(Diagnostics &diagnostics);
   bool quantizeMain(Diagnostics &diagnostics);
+  std::optional<double> timeAlone(Operation *op, const quantize::OperatorFormat &format);
   bool clean();
 };
 
@@ -261,34 +285,122 @@ bool Compilation::State::checkCalibration(bool wanted, Diagnostics &diagnostics)
     diagnostics.error("--calibration", "the model is quantized already",
                       "its own scales are used as they are", "leave the option out");
   else if (own && wanted)
-    diagnostics.warning("--precision=int8", "changes nothing: the model is quantized already",
+    diagnostics.warning("--precision=" + options.format, "changes nothing: the model is quantized already",
                         "its own scales are used as they are", "leave the option out");
   if (wanted && !own && options.calibration.empty())
-    diagnostics.error("--precision=int8", "needs to know the ranges of the model's values", "",
+    diagnostics.error("--precision=" + options.format, "needs to know the ranges of the model's values", "",
                       "--calibration=FILE.npz, with arrays named as the model's inputs");
   return !diagnostics.hasErrors();
 }
 
-/// Puts quantization around the operands of multiplications.
+/// Quantizes a model of floats: what its multiplications see on the samples, formats and factors, integers.
 bool Compilation::State::quantizeFloats(Diagnostics &diagnostics) {
-  std::vector<std::vector<NamedArray>> samples =
-      quantize::samplesOf(main(), options.calibration, diagnostics);
+  quantize::SamplesInMemory samples(quantize::samplesOf(main(), options.calibration, diagnostics));
+  std::vector<std::string> formats = formatsOf(target, !options.target.empty());
+  if (!llvm::is_contained(formats, options.format))
+    diagnostics.error("--precision=" + options.format, "target " + target.name() + " has no such format",
+                      fmt::format("it has {}", fmt::join(formats, ", ")));
+  if (!options.precisionTable.empty())
+    if (auto rows =
+            quantize::parsePrecisionTable(options.precisionTable, options.precisionTableFile, diagnostics))
+      quantize::applyPrecisionTable(main(), *rows, options.precisionTableFile, formats, diagnostics);
   if (diagnostics.hasErrors())
     return false;
-  std::optional<quantize::Statistics> statistics = quantize::observe(
-      main(), quantize::SamplesInMemory(std::move(samples)), {.threads = options.threads}, diagnostics);
+  quantize::Grams grams;
+  quantize::CalibrationOptions calibration{.threads = options.threads,
+                                           .observers = {.visitor = grams.visitor()}};
+  std::optional<quantize::Statistics> statistics =
+      quantize::observe(main(), samples, calibration, diagnostics);
   if (!statistics)
     return false;
+  grams.finish(pool);
   quantize::setRanges(main(), *statistics);
-  return succeeded(quantize::insertQuantization(main(), constants));
+  std::optional<quantize::Decision> decided = quantize::decideFormats(
+      main(), *statistics, constants, {*quantize::formatFromText(options.format), formats});
+  if (!decided)
+    return false;
+  decision = std::move(*decided);
+  decision.steps.insert(decision.steps.begin(), fmt::format("ranges of {} samples", samples.count()));
+  auto gramOf = [&](nn::LinearOp linear, std::span<const float> factors) {
+    return grams.of(statistics->index(linear, 0), factors);
+  };
+  if (options.minCosine || options.maxSlowdown) {
+    auto timeOf = [&](Operation *op, const quantize::OperatorFormat &format) {
+      return timeAlone(op, format);
+    };
+    quantize::MixedOptions mixed{.minCosine = options.minCosine,
+                                 .maxSlowdown = options.maxSlowdown,
+                                 .available = formats,
+                                 .threads = options.threads};
+    if (!quantize::mixFormats(main(), samples, constants, gramOf, timeOf, mixed, decision, diagnostics))
+      return false;
+  }
+  decision.steps.push_back("weights of linears rounded by GPTQ");
+  return succeeded(quantize::insertQuantization(main(), constants, gramOf));
+}
+
+/// The cycles of a multiplication that is compiled on its own in a format, with its operands and result in
+/// DRAM; nothing if it does not compile so.
+std::optional<double> Compilation::State::timeAlone(Operation *op, const quantize::OperatorFormat &format) {
+  std::string key = fmt::format("{} {}", op->getName().getStringRef().str(), quantize::text(format));
+  llvm::raw_string_ostream(key) << op->getOperandTypes() << op->getResultTypes();
+  auto [found, isNew] = timesAlone.try_emplace(key);
+  if (!isNew)
+    return found->second;
+  // In a context of its own, since lowering works on whole modules; it goes there as text.
+  OpBuilder builder(&context);
+  OwningOpRef<ModuleOp> scratch = ModuleOp::create(op->getLoc());
+  builder.setInsertionPointToStart(scratch->getBody());
+  auto function = func::FuncOp::create(builder, op->getLoc(), "alone", builder.getFunctionType({}, {}));
+  Block *block = function.addEntryBlock();
+  builder.setInsertionPointToStart(block);
+  IRMapping known;
+  for (Value operand : op->getOperands()) {
+    if (known.contains(operand))
+      continue;
+    if (Operation *constant = operand.getDefiningOp<nn::ConstantOp>())
+      builder.clone(*constant, known);
+    else
+      known.map(operand, block->addArgument(operand.getType(), operand.getLoc()));
+  }
+  Operation *copy = builder.clone(*op, known);
+  copy->setAttr(quantize::formatAttr, builder.getStringAttr(quantize::text(format)));
+  func::ReturnOp::create(builder, op->getLoc(), copy->getResults());
+  function.setType(builder.getFunctionType(block->getArgumentTypes(), copy->getResultTypes()));
+  for (unsigned i = 0; i < block->getNumArguments(); ++i)
+    function.setArgAttr(i, nn::NNDialect::nameAttr, builder.getStringAttr(fmt::format("x{}", i)));
+  function.setResultAttr(0, nn::NNDialect::nameAttr, builder.getStringAttr("y"));
+  std::string text;
+  llvm::raw_string_ostream(text) << *scratch;
+
+  Options alone;
+  alone.target = options.target;
+  alone.threads = options.threads;
+  auto state = std::make_unique<State>(alone);
+  state->target = target;
+  state->module = parseSourceString<ModuleOp>(text, ParserConfig(&state->context));
+  Diagnostics none; // What it cannot do is the answer.
+  if (!state->module || failed(quantize::insertQuantization(state->main(), state->constants)))
+    return std::nullopt;
+  Compilation compilation(std::move(state));
+  if (compilation.lowerTo(Level::Isa, none))
+    found->second = static_cast<double>(compilation.solution().cycles);
+  return found->second;
 }
 
 /// Makes multiplications of integers what --precision or the model itself asks for.
 bool Compilation::State::quantizeMain(Diagnostics &diagnostics) {
+  PassManager passes(&context);
+  passes.addPass(nn::createNNInlineSegments());
+  if (failed(passes.run(*module)))
+    return false;
+  quantizationDone = true;
   bool wanted = options.precision == Precision::Int8;
-  const target::Accumulator *sums = target::accumulator(target, ElementType::I8);
-  if (wanted && !target::check(target::CapabilityId::MatrixType, target, {.type = ElementType::I8},
-                               "--precision=int8", diagnostics))
+  const target::Accumulator *sums =
+      options.target.empty() ? nullptr : target::accumulator(target, ElementType::I8);
+  if (wanted && options.format == "int8" && !options.target.empty() &&
+      !target::check(target::CapabilityId::MatrixType, target, {.type = ElementType::I8}, "--precision=int8",
+                     diagnostics))
     return false;
   if (!checkCalibration(wanted, diagnostics) || (wanted && !own && !quantizeFloats(diagnostics)))
     return false;
@@ -300,7 +412,8 @@ bool Compilation::State::quantizeMain(Diagnostics &diagnostics) {
         failed(quantize::boundSums(main(), sums->bits(), constants)))
       return false;
   }
-  stayedFloat = quantize::inFloat(main());
+  if (!options.target.empty())
+    stayedFloat = quantize::inFloat(main());
   for (const quantize::InFloat &left : quantized ? stayedFloat : std::vector<quantize::InFloat>())
     remark::missed(NameLoc::get(StringAttr::get(&context, left.node)),
                    remark::RemarkOpts::name("stays in floats").category("quantize"))
@@ -316,9 +429,7 @@ bool Compilation::State::clean() {
 }
 
 bool Compilation::State::toLinalg(Diagnostics &diagnostics) {
-  PassManager passes(&context);
-  passes.addPass(nn::createNNInlineSegments());
-  if (failed(passes.run(*module)) || !quantizeMain(diagnostics))
+  if (!quantizationDone && !quantizeMain(diagnostics))
     return false;
   std::optional<FloatType> type = floatType(diagnostics);
   if (!type)
@@ -503,6 +614,15 @@ std::optional<quantize::Exported> Compilation::exportQuantized(const std::string
   return quantize::exportModel(state_->model, nodes, state_->constants, state_->context, path, diagnostics);
 }
 
+bool Compilation::quantize(Diagnostics &diagnostics) {
+  Forward forward(state_->context, diagnostics);
+  return state_->quantizeMain(diagnostics);
+}
+
+std::string Compilation::precisionTable() const {
+  return state_->decision.rows.empty() ? "" : quantize::printPrecisionTable(state_->decision.rows);
+}
+
 std::string Compilation::quantization() const {
   if (!state_->quantized)
     return "";
@@ -510,7 +630,11 @@ std::string Compilation::quantization() const {
   for (double count : state_->work.multiplyAdds)
     all += count;
   double integers = state_->work.multiplyAdds[static_cast<size_t>(ElementType::I8)];
-  std::string text = fmt::format("int8: {:.1f} % of the multiply-adds\n", all > 0 ? 100 * integers / all : 0);
+  std::string text;
+  for (const std::string &step : state_->decision.steps)
+    text += "quantization: " + step + "\n";
+  if (all > 0)
+    text += fmt::format("int8: {:.1f} % of the multiply-adds\n", 100 * integers / all);
   for (const quantize::InFloat &left : state_->stayedFloat)
     text += fmt::format("in floats: {} ({}): {}\n", left.node, left.operation, left.reason);
   return text;

@@ -27,7 +27,7 @@ struct Exported;
 namespace npuc::pipeline {
 
 /// How the floats of a model are stored and multiplied. Sums are fp32, or with Int8, where multiplications
-/// are of integers, exact.
+/// are of integers (see Options::format), exact.
 enum class Precision : uint8_t { Fp16, Bf16, Int8 };
 std::string_view name(Precision precision);
 std::optional<Precision> precisionFromName(std::string_view name);
@@ -47,6 +47,14 @@ struct Options {
   std::map<std::string, std::vector<int64_t>> shapes;
   /// Nothing: the fastest 16-bit float of the target's matrix engine.
   std::optional<Precision> precision;
+  /// For Int8: the format of multiplications (see quantize::OperatorFormat), where `precisionTable` names no
+  /// other one.
+  std::string format = "int8";
+  /// For Int8: the text of a precision table (see quantize::parsePrecisionTable), and its file for errors.
+  std::string precisionTable, precisionTableFile;
+  /// For Int8, one of both: formats are mixed, by measuring, so that the cosine at the outputs is at least so
+  /// much on the samples, or that operators together take at most so many times what the fastest formats do.
+  std::optional<double> minCosine, maxSlowdown;
   /// For Int8: inputs from which ranges are taken; see quantize::samplesOf. A model that is quantized needs
   /// none.
   std::vector<NamedArray> calibration;
@@ -87,9 +95,16 @@ public:
   /// What Options::remarks asks for, of the levels reached, or tried.
   const std::vector<Diagnostic> &remarks() const;
 
-  /// From Level::Linalg on: how much of the multiplying is in integers, and what is not and why; empty if
-  /// nothing is.
+  /// At Level::Nn: makes multiplications of integers what the options or the model itself ask for, as
+  /// lowering further does first. Without a target they stay quantize and dequantize around floats. The
+  /// module is one function then.
+  bool quantize(Diagnostics &diagnostics);
+
+  /// From Level::Linalg on, or after `quantize`: which steps quantization took, how much of the multiplying
+  /// is in integers, and what is not and why; empty if nothing is.
   std::string quantization() const;
+  /// The format of each multiplication as a precision table; empty if the options asked for none.
+  std::string precisionTable() const;
 
   /// Imported `byNodes`: quantizes as --precision=int8 does and writes the model with QuantizeLinear and
   /// DequantizeLinear to an ONNX file; see quantize::exportModel.

@@ -3,6 +3,8 @@
 #include "compiler/interpret/Elements.h"
 #include "compiler/interpret/kernels/Cast.h"
 
+#include "mlir/IR/DialectResourceBlobManager.h"
+
 using namespace mlir;
 
 namespace npuc::quantize {
@@ -63,13 +65,24 @@ Value Constants::materialize(TypedAttr value) {
       source = scaled.getSource();
     else if (auto quantized = dyn_cast<nn::QuantizedAttr>(source))
       source = quantized.getSource();
+    else if (auto converted = dyn_cast<nn::ConvertedAttr>(source))
+      source = converted.getSource();
     else
       break;
   }
   if (source == value || !isInMemory(source))
     return nn::ConstantOp::create(b, loc, value);
   Diagnostics none; // elements in memory can be read
-  return nn::ConstantOp::create(b, loc, interpret::toElements(reader.read(value, "", none), *b.getContext()));
+  return inMemory(reader.read(value, "", none));
+}
+
+Value Constants::inMemory(const interpret::HostTensor &elements) {
+  RankedTensorType type = interpret::tensorTypeOf(elements, *b.getContext());
+  if (nn::byteSize(type) < nn::NNDialect::handleBytes)
+    return nn::ConstantOp::create(b, loc, interpret::toElements(elements, *b.getContext()));
+  ArrayRef<char> bytes(elements.data<char>(), elements.bytes());
+  auto blob = HeapAsmResourceBlob::allocateAndCopyWithAlign(bytes, 64, /*dataIsMutable=*/false);
+  return nn::ConstantOp::create(b, loc, DenseResourceElementsAttr::get(type, "computed", std::move(blob)));
 }
 
 interpret::HostTensor Constants::read(TypedAttr value, ElementType type) {

@@ -24,6 +24,10 @@ public:
   mlir::Value zeroPoint(int64_t value, mlir::Type type);
   mlir::Value integers(const std::vector<int32_t> &values);
 
+  /// Elements that stand in no file: dense below the size of handles, else behind the handle of a resource of
+  /// the context (`dense_resource`), which frees them.
+  mlir::Value inMemory(const interpret::HostTensor &elements);
+
   /// `value` as a constant: the handle that it is, or its elements where its source is in memory.
   mlir::Value materialize(mlir::TypedAttr value);
 

@@ -19,26 +19,6 @@ Format symmetric(float least, float greatest) {
   return {scale > 0 ? scale : 1, 0};
 }
 
-std::vector<float> balance(const std::vector<float> &activations, const std::vector<float> &weights) {
-  constexpr double share = 0.7, floor = 1e-5;
-  double mostActivation = *std::ranges::max_element(activations),
-         mostWeight = *std::ranges::max_element(weights);
-  if (!(mostActivation > 0) || !(mostWeight > 0))
-    return std::vector<float>(activations.size(), 1);
-  std::vector<double> logs(activations.size());
-  double mean = 0;
-  for (size_t i = 0; i < logs.size(); ++i) {
-    double a = std::max<double>(activations[i], floor * mostActivation),
-           w = std::max<double>(weights[i], floor * mostWeight);
-    logs[i] = share * std::log(a) - (1 - share) * std::log(w);
-    mean += logs[i] / static_cast<double>(logs.size());
-  }
-  std::vector<float> factors(logs.size());
-  for (size_t i = 0; i < logs.size(); ++i)
-    factors[i] = static_cast<float>(std::exp(logs[i] - mean));
-  return factors;
-}
-
 FixedPoint fixedPoint(double scale) {
   int exponent = 0;
   double fraction = std::frexp(scale, &exponent); // scale = fraction · 2^exponent, fraction in [1/2, 1)

@@ -23,12 +23,6 @@ Format asymmetric(float least, float greatest);
 /// -127 to 127, zero point 0: scale = max(|least|, |greatest|) / 127.
 Format symmetric(float least, float greatest);
 
-/// For each input of a multiplication by weights, the factor by which its values are divided and its weights
-/// multiplied, so that channels with outliers take less of the common range: f = activations^0.7 /
-/// weights^0.3 of the channels' greatest magnitudes, their geometric mean made 1 (SmoothQuant, Xiao et al.
-/// 2022).
-std::vector<float> balance(const std::vector<float> &activations, const std::vector<float> &weights);
-
 /// scale = multiplier · 2^-(31 + shift), multiplier in [2^30, 2^31), to the nearest; `scale` > 0. The shift
 /// is kept within [0, 31]: `scale` must be below 1, and one below 2^-33 becomes 2^-32.
 struct FixedPoint {

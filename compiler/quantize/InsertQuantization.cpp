@@ -1,12 +1,16 @@
+#include "compiler/interpret/kernels/Movement.h"
 #include "compiler/quantize/Calibrate.h"
 #include "compiler/quantize/Constants.h"
 #include "compiler/quantize/Formats.h"
+#include "compiler/quantize/Forms.h"
+#include "compiler/quantize/Gptq.h"
+#include "compiler/quantize/Precision.h"
 #include "compiler/quantize/Quantize.h"
-
-#include "llvm/ADT/MapVector.h"
 
 #include <algorithm>
 #include <cmath>
+#include <map>
+#include <tuple>
 
 using namespace mlir;
 
@@ -40,36 +44,68 @@ std::vector<float> magnitudes(const interpret::HostTensor &matrix, int64_t axis)
   return most;
 }
 
+/// The factors that the input of a linear is divided by: none, or one for each channel.
+std::vector<float> factorsOf(Operation *op) {
+  auto factors = op->getAttrOfType<DenseF32ArrayAttr>(factorsAttr);
+  return factors ? factors.asArrayRef().vec() : std::vector<float>();
+}
+
+OperatorFormat formatOf(Operation *op) {
+  auto name = op->getAttrOfType<StringAttr>(formatAttr);
+  return name ? *formatFromText(name.getValue()) : OperatorFormat();
+}
+
+/// The range of a linear's input over its factors.
+std::pair<float, float> smoothedRange(const Range &range, const std::vector<float> &factors) {
+  float least = 0, greatest = 0;
+  for (size_t c = 0; c < range.least.size(); ++c) {
+    float factor = factors.empty() || range.least.size() == 1 ? 1 : factors[c];
+    least = std::min(least, range.least[c] / factor);
+    greatest = std::max(greatest, range.greatest[c] / factor);
+  }
+  return {least, greatest};
+}
+
 class Inserter {
 public:
-  Inserter(func::FuncOp function, interpret::ConstantReader &reader)
-      : function(function), builder(function.getContext()), reader(reader) {}
+  Inserter(func::FuncOp function, interpret::ConstantReader &reader, const GramOf &gramOf)
+      : function(function), builder(function.getContext()), reader(reader), gramOf(gramOf) {}
 
   LogicalResult run() {
-    llvm::MapVector<Value, SmallVector<nn::LinearOp>> linears;
-    SmallVector<Operation *> others;
+    SmallVector<Operation *> all;
     for (Operation &op : function.front()) {
-      if (!op.hasAttr(rangesAttr))
-        continue;
-      auto linear = dyn_cast<nn::LinearOp>(op);
-      if (linear && constantOf(linear.getWeight()))
-        linears[linear.getInput()].push_back(linear);
-      else
-        others.push_back(&op);
+      auto name = op.getAttrOfType<StringAttr>(formatAttr);
+      if (name && !formatFromText(name.getValue()))
+        return op.emitError("has the unknown format '") << name.getValue() << "'";
+      if (op.hasAttr(rangesAttr))
+        all.push_back(&op);
     }
     bool ok = true;
-    for (auto &[input, users] : linears)
-      ok &= succeeded(quantizeLinears(input, users));
-    for (Operation *op : others)
-      ok &=
-          succeeded(isa<nn::ConvOp>(op) && constantOf(op->getOperand(1)) ? quantizeConv(cast<nn::ConvOp>(op))
-                                                                         : quantizeOperands(op));
+    for (Operation *op : all)
+      ok &= succeeded(quantize(op));
     for (Operation &op : function.front())
-      op.removeAttr(rangesAttr);
+      for (StringRef name : {rangesAttr, formatAttr, factorsAttr})
+        op.removeAttr(name);
     return success(ok);
   }
 
 private:
+  LogicalResult quantize(Operation *op) {
+    OperatorFormat format = formatOf(op);
+    builder.setInsertionPoint(op);
+    if (format == *formatFromText("float"))
+      return success();
+    if (auto linear = dyn_cast<nn::LinearOp>(op); linear && constantOf(linear.getWeight()))
+      return quantizeLinear(linear, format);
+    if (format.activations == Activations::Float)
+      return success();
+    if (format.activations == Activations::Fp8)
+      return inFp8(op);
+    if (auto conv = dyn_cast<nn::ConvOp>(op); conv && constantOf(conv.getWeight()))
+      return quantizeConv(conv);
+    return quantizeOperands(op);
+  }
+
   /// x as integers and back: to i8 by `scales` (one, or one for each index of the last dimension), and back
   /// by `format`.
   Value around(Value x, const std::vector<float> &scales, Format format, Location loc) {
@@ -107,48 +143,168 @@ private:
     return most;
   }
 
-  /// All multiplications of one input by weights share its integers.
-  LogicalResult quantizeLinears(Value input, ArrayRef<nn::LinearOp> users) {
-    nn::LinearOp first = users.front();
-    builder.setInsertionPoint(first);
-    Range range = rangeOf(first, 0);
-    size_t channels = range.least.size();
-    std::vector<float> activations(channels), mostWeights(channels, 0), mostOf;
-    for (size_t c = 0; c < channels; ++c)
-      activations[c] = std::max(std::abs(range.least[c]), std::abs(range.greatest[c]));
-    for (nn::LinearOp linear : users) {
-      Constants constants(builder, linear.getLoc(), reader);
-      interpret::HostTensor weight = constants.floats(constantOf(linear.getWeight()));
-      if (!weight)
-        return failure();
-      mostOf = magnitudes(weight, linear.getTransposed() ? 1 : 0);
-      std::ranges::transform(mostWeights, mostOf, mostWeights.begin(),
-                             [](float a, float b) { return std::max(a, b); });
+  /// A linear's input in its numbers. All multiplications that read it in the same ones share them.
+  struct Input {
+    Value value;
+    float scale = 1; ///< Of integers with one scale; 1 for others.
+  };
+  Input quantizedInput(nn::LinearOp linear, const OperatorFormat &format, const std::vector<float> &factors) {
+    Value x = linear.getInput();
+    auto key = std::tuple(x.getAsOpaquePointer(), format.activations, factors);
+    if (auto found = inputs.find(key); found != inputs.end())
+      return found->second;
+    OpBuilder::InsertionGuard guard(builder);
+    builder.setInsertionPointAfterValue(x);
+    Location loc = linear.getLoc();
+    Input result{x, 1};
+    auto [least, greatest] = smoothedRange(rangeOf(linear, 0), factors);
+    if (format.activations == Activations::Int8) {
+      Format integers = asymmetric(least, greatest);
+      std::vector<float> scales = factors.empty() ? std::vector<float>{1} : factors;
+      for (float &scale : scales)
+        scale *= integers.scale;
+      result = {around(x, scales, integers, loc), integers.scale};
+    } else if (format.activations == Activations::Int8Token) {
+      result.value = aroundRows(builder, loc, x);
+    } else if (format.activations == Activations::Fp8) {
+      result.value =
+          aroundFp8(builder, loc, x, fp8Scale(least, greatest), Float8E4M3FNType::get(builder.getContext()));
     }
-    std::vector<float> factors = balance(activations, mostWeights), scales(channels);
-    float least = 0, greatest = 0;
-    for (size_t c = 0; c < channels; ++c) {
-      least = std::min(least, range.least[c] / factors[c]);
-      greatest = std::max(greatest, range.greatest[c] / factors[c]);
-    }
-    Format format = asymmetric(least, greatest);
-    for (size_t c = 0; c < channels; ++c)
-      scales[c] = format.scale * factors[c];
-    Value quantized = around(input, scales, format, first.getLoc());
-    for (nn::LinearOp linear : users) {
-      builder.setInsertionPoint(linear);
-      Constants constants(builder, linear.getLoc(), reader);
-      TypedAttr weight = constantOf(linear.getWeight());
-      int64_t n = linear.getTransposed() ? 0 : 1;
-      weight = nn::ScaledAttr::get(builder.getContext(), asF32(weight), builder.getDenseF32ArrayAttr(factors),
-                                   1 - n, cast<RankedTensorType>(asF32(weight).getType()));
-      std::vector<float> most = magnitudes(constants.floats(weight), n);
-      linear.getInputMutable().assign(quantized);
-      linear.getWeightMutable().assign(weights(weight, linear.getWeight().getType(),
-                                               weightScales(most, linear.getBias(), format.scale, constants),
-                                               n, linear.getLoc()));
-    }
+    inputs[key] = result;
+    return result;
+  }
+
+  LogicalResult quantizeLinear(nn::LinearOp linear, const OperatorFormat &format) {
+    Constants constants(builder, linear.getLoc(), reader);
+    // Only division by one scale is part of a quantization.
+    std::vector<float> factors =
+        format.activations == Activations::Int8 ? factorsOf(linear) : std::vector<float>();
+    TypedAttr weight = asF32(constantOf(linear.getWeight()));
+    int64_t n = linear.getTransposed() ? 0 : 1;
+    if (!factors.empty())
+      weight = nn::ScaledAttr::get(builder.getContext(), weight, builder.getDenseF32ArrayAttr(factors), 1 - n,
+                                   cast<RankedTensorType>(weight.getType()));
+    interpret::HostTensor elements = constants.floats(weight);
+    if (!elements)
+      return failure();
+    Input input = quantizedInput(linear, format, factors);
+    Value rounded;
+    if (format.weightBits == 0)
+      rounded = fp8Weights(weight, linear.getWeight().getType(), magnitudes(elements, n), n, linear.getLoc());
+    else if (format.weightBits == 8 && !gramOf)
+      rounded = weights(weight, linear.getWeight().getType(),
+                        weightScales(magnitudes(elements, n), linear.getBias(), input.scale, constants), n,
+                        linear.getLoc());
+    else
+      rounded = roundedWeights(linear, format, elements, factors, input.scale);
+    linear.getInputMutable().assign(input.value);
+    linear.getWeightMutable().assign(rounded);
     return success();
+  }
+
+  /// The weights as integers that the input's Gram matrix was asked about, if there is one, kept in memory.
+  Value roundedWeights(nn::LinearOp linear, const OperatorFormat &format, interpret::HostTensor elements,
+                       const std::vector<float> &factors, float inputScale) {
+    Location loc = linear.getLoc();
+    Constants constants(builder, loc, reader);
+    ThreadPool &pool = reader.threads();
+    bool transposed = linear.getTransposed();
+    int64_t n = transposed ? 0 : 1, rows = elements.dim(1 - n), columns = elements.dim(n);
+    if (transposed)
+      elements = interpret::transpose(pool, elements, std::vector<int64_t>{1, 0});
+    std::span<const float> w(elements.data<float>(), static_cast<size_t>(elements.count()));
+    std::vector<double> gram, importance;
+    if (gramOf)
+      gram = gramOf(linear, factors);
+    for (int64_t i = 0; !gram.empty() && i < rows; ++i)
+      importance.push_back(gram[static_cast<size_t>(i * rows + i)]);
+    WeightGrid grid;
+    if (format.weightBits == 8) {
+      grid.group = rows;
+      grid.scales = weightScales(magnitudes(elements, 1), linear.getBias(), inputScale, constants);
+    } else {
+      grid =
+          weightGrid(w, rows, columns, format.weightBits, format.group, format.asymmetric, importance, pool);
+    }
+    std::optional<std::vector<int8_t>> q;
+    if (!gram.empty())
+      q = gptq(w, rows, columns, gram, grid, pool);
+    if (!q)
+      q = roundToNearest(w, rows, columns, grid);
+    // Zero points of 4 bits are of unsigned integers, 8 above the signed ones.
+    bool isUnsigned = !grid.zeros.empty();
+    auto type = format.weightBits == 8 ? ElementType::I8 : isUnsigned ? ElementType::U4 : ElementType::I4;
+    auto tensor = [&](std::vector<int8_t> values, int64_t count) {
+      for (int8_t &value : values)
+        value = static_cast<int8_t>(value + (isUnsigned ? 8 : 0));
+      return oriented(interpret::HostTensor::of(type, {count, columns}, values), transposed);
+    };
+    Value integers = constants.inMemory(tensor(std::move(*q), rows)), zeros, scales;
+    RankedTensorType result = linear.getWeight().getType();
+    if (format.weightBits == 8)
+      return nn::DequantizeOp::create(builder, loc, result, integers, constants.scale(grid.scales), Value(),
+                                      grid.scales.size() > 1 ? n : 0, 0);
+    int64_t groups = static_cast<int64_t>(grid.scales.size()) / columns;
+    scales = constants.inMemory(
+        oriented(interpret::HostTensor::of(ElementType::F32, {groups, columns}, grid.scales), transposed));
+    if (isUnsigned)
+      zeros = constants.inMemory(tensor({grid.zeros.begin(), grid.zeros.end()}, groups));
+    return nn::DequantizeOp::create(builder, loc, result, integers, scales, zeros, 1 - n, format.group);
+  }
+
+  interpret::HostTensor oriented(const interpret::HostTensor &matrix, bool transposed) {
+    return transposed ? interpret::transpose(reader.threads(), matrix, std::vector<int64_t>{1, 0}) : matrix;
+  }
+
+  /// The greatest number of e4m3 for the greatest magnitude.
+  static float fp8Scale(float least, float greatest) {
+    float most = std::max(std::abs(least), std::abs(greatest));
+    return most > 0 ? most / 448 : 1;
+  }
+
+  Value fp8Weights(TypedAttr weight, RankedTensorType type, const std::vector<float> &most, int64_t axis,
+                   Location loc) {
+    Constants constants(builder, loc, reader);
+    std::vector<float> scales, inverse;
+    for (float m : most) {
+      scales.push_back(fp8Scale(-m, m));
+      inverse.push_back(1 / scales.back());
+    }
+    weight = nn::ScaledAttr::get(builder.getContext(), weight, builder.getDenseF32ArrayAttr(inverse), axis,
+                                 cast<RankedTensorType>(weight.getType()));
+    auto small = nn::ConvertedAttr::get(builder.getContext(), weight,
+                                        type.clone(Float8E4M3FNType::get(builder.getContext())));
+    return nn::DequantizeOp::create(builder, loc, type, constants.materialize(small), constants.scale(scales),
+                                    Value(), scales.size() > 1 ? axis : 0, 0);
+  }
+
+  /// A convolution, or a product of activations.
+  LogicalResult inFp8(Operation *op) {
+    auto e4m3 = Float8E4M3FNType::get(builder.getContext());
+    for (unsigned i = 0; i < op->getAttrOfType<ArrayAttr>(rangesAttr).size(); ++i) {
+      Range range = rangeOf(op, i);
+      float scale =
+          fp8Scale(*std::ranges::min_element(range.least), *std::ranges::max_element(range.greatest));
+      op->setOperand(i, aroundFp8(builder, op->getLoc(), op->getOperand(i), scale, e4m3));
+    }
+    auto conv = dyn_cast<nn::ConvOp>(op);
+    TypedAttr weight = conv ? constantOf(conv.getWeight()) : TypedAttr();
+    if (!weight)
+      return success();
+    weight = asF32(weight);
+    Constants constants(builder, op->getLoc(), reader);
+    interpret::HostTensor elements = constants.floats(weight);
+    if (!elements)
+      return failure();
+    conv.getWeightMutable().assign(
+        fp8Weights(weight, conv.getWeight().getType(), byChannel(elements), 0, conv.getLoc()));
+    return success();
+  }
+
+  /// Greatest magnitudes of a convolution's output channels.
+  static std::vector<float> byChannel(const interpret::HostTensor &weight) {
+    int64_t channels = weight.dim(0);
+    return magnitudes(weight.reshaped({channels, channels ? weight.count() / channels : 0}), 0);
   }
 
   LogicalResult quantizeConv(nn::ConvOp conv) {
@@ -160,9 +316,7 @@ private:
     interpret::HostTensor elements = constants.floats(weight);
     if (!elements)
       return failure();
-    int64_t channels = elements.dim(0);
-    std::vector<float> most =
-        magnitudes(elements.reshaped({channels, channels ? elements.count() / channels : 0}), 0);
+    std::vector<float> most = byChannel(elements);
     conv.getInputMutable().assign(around(conv.getInput(), {format.scale}, format, conv.getLoc()));
     conv.getWeightMutable().assign(weights(weight, conv.getWeight().getType(),
                                            weightScales(most, conv.getBias(), format.scale, constants), 0,
@@ -193,12 +347,15 @@ private:
   func::FuncOp function;
   OpBuilder builder;
   interpret::ConstantReader &reader;
+  const GramOf &gramOf;
+  std::map<std::tuple<const void *, Activations, std::vector<float>>, Input> inputs;
 };
 
 } // namespace
 
-LogicalResult insertQuantization(func::FuncOp function, interpret::ConstantReader &constants) {
-  return Inserter(function, constants).run();
+LogicalResult insertQuantization(func::FuncOp function, interpret::ConstantReader &constants,
+                                 const GramOf &gramOf) {
+  return Inserter(function, constants, gramOf).run();
 }
 
 } // namespace npuc::quantize

@@ -43,7 +43,7 @@ void visitRows(const RowVisitor &visit, size_t tensor, std::span<const float> va
     while (r < rows && counts(r))
       ++r;
     if (r > begin)
-      visit(tensor, values.subspan(begin * length, (r - begin) * length), pool);
+      visit(tensor, length, values.subspan(begin * length, (r - begin) * length), pool);
   }
 }
 

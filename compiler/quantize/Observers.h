@@ -46,7 +46,8 @@ private:
 
 /// Sees rows of a linear's input while they are counted, [rows, channels] without padding; `tensor` is its
 /// number in Statistics. Each counted row exactly once, in order; `pool` may be used.
-using RowVisitor = std::function<void(size_t tensor, std::span<const float> rows, ThreadPool &pool)>;
+using RowVisitor =
+    std::function<void(size_t tensor, size_t channels, std::span<const float> rows, ThreadPool &pool)>;
 
 struct ObserverOptions {
   size_t reservoirRows = 512;

@@ -10,9 +10,12 @@ def InsertQuantization : Pass<"npuc-insert-quantization", "::mlir::func::FuncOp"
   let summary = "Put quantize and dequantize around the operands of multiplications whose ranges are known";
   let description = [{
     Ranges are those of calibration, an attribute on each multiplication: for each operand that is no weight [least, greatest], for
-    the input of a linear by channel. Weights become i8, symmetric, with a scale for each output channel; the input of a linear
-    or convolution i8 with a zero point, query, key, value and both operands of a matmul without one. Channels of a linear's
-    input are divided by factors that its weights are multiplied by, so that outliers take less of the common range.
+    the input of a linear by channel. Its format is the attribute `nn.format`, or int8: weights become i8, symmetric, with a scale for
+    each output channel; the input of a linear or convolution i8 with a zero point, query, key, value and both operands of a matmul
+    without one. Channels of a linear's input are divided by the factors of `nn.factors` that its weights are multiplied by, so that
+    outliers take less of the common range. Other formats: `int8-token`, a computed scale for each row of a linear's input; `int4-32`,
+    `int4-64` and `int4-128`, weights of 4 bits with a scale for each so many products, also with an `a` behind (asymmetric) and `-token`
+    or `-float` for the input; `fp8`; `float`.
 
     ```mlir
     %y = nn.linear %x, %w {nn.ranges = [[array<f32: -1.0, …>, array<f32: 2.0, …>]]} : (tensor<4x8xf32>, tensor<8x16xf32>) -> …

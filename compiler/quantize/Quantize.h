@@ -2,9 +2,12 @@
 #pragma once
 
 #include "compiler/interpret/ConstantReader.h"
+#include "dialects/nn/IR/NN.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 
+#include <functional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -13,10 +16,20 @@ namespace npuc::quantize {
 /// How a machine brings sums to few bits: see TargetDescription's Numbers.
 enum class Requantization : uint8_t { FloatScale, FixedPoint, ShiftMultiplyShift };
 
+/// On an nn.linear by weights: a factor for each channel of its input, by which integers with one scale are
+/// divided and the weights multiplied; an array of floats.
+inline constexpr llvm::StringLiteral factorsAttr = "nn.factors";
+
+/// For a linear by weights, XᵀX of its input X over `factors` (one for each channel, or none): of the
+/// samples, up to a factor; channels x channels. Empty if it is not known.
+using GramOf = std::function<std::vector<double>(nn::LinearOp linear, std::span<const float> factors)>;
+
 /// Puts quantize and dequantize around the operands of every multiplication of floats that has ranges (see
-/// Calibrate.h), and quantizes its weights symmetrically by output channel. The function then means what the
-/// integers will compute, up to how sums are requantized.
-mlir::LogicalResult insertQuantization(mlir::func::FuncOp function, interpret::ConstantReader &constants);
+/// Calibrate.h), in the format that its attribute names (see Precision.h; without one, int8). Integers of
+/// weights of linears are those that GPTQ finds with the Gram matrix, where `gramOf` knows one, else the
+/// nearest. The function then means what the integers will compute, up to how sums are requantized.
+mlir::LogicalResult insertQuantization(mlir::func::FuncOp function, interpret::ConstantReader &constants,
+                                       const GramOf &gramOf = {});
 
 /// Folds dequantized operands into multiplications of integers, and quantized sums into requantizations; the
 /// model's own quantization and what insertQuantization put there alike. Zero points go into the bias and,

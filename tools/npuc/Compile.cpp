@@ -14,7 +14,7 @@ namespace {
 
 struct Options {
   ModelOptions model;
-  std::string emit, output, weights = "all", dumpFolder, resumeFrom;
+  std::string emit, output, weights = "all", dumpFolder, resumeFrom, precisionTable;
 };
 
 /// What a level's text is called in the dump's folder: numbered in order, .mlir where MLIR's tools read it.
@@ -29,7 +29,10 @@ bool compileModel(Options &options, Session &session) {
   bool good = options.model.finish({}, d);
   std::vector<NamedFile> read = options.model.files();
   read.push_back({"--resume-from", options.resumeFrom});
-  if (!checkFiles({{"--output", options.output == "-" ? "" : options.output}}, read, d) || !good)
+  if (!checkFiles({{"--output", options.output == "-" ? "" : options.output},
+                   {"--write-precision-table", options.precisionTable}},
+                  read, d) ||
+      !good)
     return false;
   std::optional<pipeline::Level> level =
       options.emit.empty() ? pipeline::Level::Isa : pipeline::levelFromName(options.emit);
@@ -48,6 +51,8 @@ bool compileModel(Options &options, Session &session) {
   for (size_t i = 0; compilation && i < compilation->remarks().size(); ++i)
     d.add(compilation->remarks()[i]);
   if (!lowered)
+    return false;
+  if (!options.precisionTable.empty() && !writeText(options.precisionTable, compilation->precisionTable(), d))
     return false;
   if (!options.emit.empty())
     return writeText(options.output, compilation->text(), d);
@@ -70,6 +75,8 @@ Command addCompile(CLI::App &tool) {
                   "all, or none for an artifact that only its time can be asked of")
       ->check(CLI::IsMember({"all", "none"}));
   app->add_option("-o,--output", options->output, "the file to write");
+  app->add_option("--write-precision-table", options->precisionTable,
+                  "a file to write the format of each operator to, with the reason");
   app->add_option("--dump-dir", options->dumpFolder, "a folder to write the text of every level to");
   app->add_option("--remarks", options->model.compile.remarks,
                   "tells decisions and their reasons: .* or another regular expression of their kinds, " +

@@ -1,6 +1,8 @@
 #include "tools/npuc/ModelOptions.h"
 
 #include "compiler/import/Import.h"
+#include "compiler/quantize/Precision.h"
+#include "support/File.h"
 
 #include <fmt/format.h>
 
@@ -118,6 +120,15 @@ bool checkInputs(const std::string &model, const std::vector<NamedArray> &arrays
   return good;
 }
 
+/// What --precision takes.
+std::vector<std::string> precisions() {
+  std::vector<std::string> names = pipeline::precisionNames();
+  for (const std::string &format : quantize::formatNames())
+    if (format != "float" && std::ranges::find(names, format) == names.end())
+      names.push_back(format);
+  return names;
+}
+
 } // namespace
 
 void ModelOptions::add(CLI::App &app) {
@@ -133,15 +144,30 @@ void ModelOptions::add(CLI::App &app) {
 void ModelOptions::addTarget(CLI::App &app) {
   app.add_option("--target", compile.target, "a target's name (see npuc targets) or a description's file");
   addPrecision(app);
+  app.add_option("--precision-table", precisionTable,
+                 "a file that names the format of single operators, as --write-precision-table writes it");
+  CLI::Option *cosine =
+      app.add_option(
+             "--min-cosine", minCosine,
+             "mixes formats: the fastest whose outputs have at least this cosine to floats on the samples")
+          ->check(CLI::Range(0.0, 1.0));
+  app.add_option("--max-slowdown", maxSlowdown,
+                 "mixes formats: the most accurate that take at most this multiple of the fastest ones' time")
+      ->check(CLI::Range(1.0, 1e6))
+      ->excludes(cosine);
 }
 
 void ModelOptions::addPrecision(CLI::App &app) {
   app.add_option("--target-option", compile.targetOptions,
                  "PATH=VALUE: another value of a field of the description; repeatable")
       ->allow_extra_args(false);
-  app.add_option("--precision", precision,
-                 "type of the model's floats, fp16 or bf16; int8 multiplies integers (see --calibration)")
-      ->check(CLI::IsMember(pipeline::precisionNames()));
+  app.add_option(
+         "--precision", precision,
+         "type of the model's floats, fp16 or bf16; or the format of multiplications, "
+         "from the values of --calibration: int8; int8-token, a scale for each row, found at run time; "
+         "int4-32, -64 or -128, weights of 4 bits in groups, with a behind for asymmetric ones, then "
+         "-token or -float for other activations; fp8")
+      ->check(CLI::IsMember(precisions()));
   addCalibration(app);
 }
 
@@ -152,6 +178,27 @@ void ModelOptions::addCalibration(CLI::App &app) {
 
 bool ModelOptions::finish(const std::vector<NamedArray> &inputs, Diagnostics &diagnostics) {
   compile.precision = pipeline::precisionFromName(precision);
+  if (quantize::formatFromText(precision)) {
+    compile.precision = pipeline::Precision::Int8;
+    compile.format = precision;
+  }
+  compile.minCosine = minCosine;
+  compile.maxSlowdown = maxSlowdown;
+  if ((minCosine || maxSlowdown) &&
+      (compile.precision != pipeline::Precision::Int8 || compile.target.empty()))
+    diagnostics.error(minCosine ? "--min-cosine" : "--max-slowdown",
+                      "mixes formats of multiplications of a target", "",
+                      "give --target and --precision=int8");
+  if (!precisionTable.empty()) {
+    std::optional<MappedFile> file = MappedFile::open(precisionTable, diagnostics);
+    if (!file)
+      return false;
+    compile.precisionTable.assign(reinterpret_cast<const char *>(file->bytes().data()), file->bytes().size());
+    compile.precisionTableFile = precisionTable;
+    if (compile.precision != pipeline::Precision::Int8)
+      diagnostics.error("--precision-table", "names formats of multiplications",
+                        "there is no --precision for the others", "--precision=int8");
+  }
   for (const std::string &shape : shapes) {
     size_t equals = shape.find('=');
     std::optional<std::vector<int64_t>> sizes =
@@ -174,7 +221,10 @@ bool ModelOptions::finish(const std::vector<NamedArray> &inputs, Diagnostics &di
 
 std::vector<NamedFile> ModelOptions::files() const {
   const bool isPath = compile.target.find_first_of("/.") != std::string::npos;
-  return {{"MODEL", model}, {"--target", isPath ? compile.target : ""}, {"--calibration", calibration}};
+  return {{"MODEL", model},
+          {"--target", isPath ? compile.target : ""},
+          {"--calibration", calibration},
+          {"--precision-table", precisionTable}};
 }
 
 bool ModelOptions::readCalibration(Diagnostics &diagnostics) {

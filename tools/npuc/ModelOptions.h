@@ -7,6 +7,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,9 +19,9 @@ struct ModelOptions {
 
   /// MODEL, --shape, --threads.
   void add(CLI::App &app);
-  /// --target, --target-option, --precision, --calibration: for what compiles.
+  /// --target, --target-option, --precision, --calibration and what chooses formats: for what compiles.
   void addTarget(CLI::App &app);
-  /// The latter two alone.
+  /// --target-option, --precision, --calibration alone.
   void addPrecision(CLI::App &app);
   /// --calibration alone.
   void addCalibration(CLI::App &app);
@@ -35,7 +36,8 @@ struct ModelOptions {
 private:
   bool readCalibration(Diagnostics &diagnostics);
 
-  std::string precision, calibration;
+  std::string precision, precisionTable, calibration;
+  std::optional<double> minCosine, maxSlowdown;
   std::vector<std::string> shapes;
 };
 

@@ -29,6 +29,9 @@ bool interpret(Options &options, const std::vector<NamedArray> &inputs, Diagnost
   std::unique_ptr<pipeline::Compilation> compilation = options.import(inputs, d);
   if (!compilation)
     return false;
+  bool quantized = options.model.compile.precision == pipeline::Precision::Int8;
+  if (quantized && (!compilation->quantize(d) || !writeText("", compilation->quantization(), d)))
+    return false;
   auto main = *compilation->module().getOps<mlir::func::FuncOp>().begin();
   interpret::Interpreter runner(main, {.threads = options.model.compile.threads});
   std::optional<std::vector<NamedArray>> results = runner.run(inputs, d);

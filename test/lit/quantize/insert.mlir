@@ -1,10 +1,10 @@
 // RUN: npu-opt %s --npuc-insert-quantization | FileCheck %s
 
-// Activations and weights are as large in both channels, so nothing is balanced. The range [-1, 1.55] has the scale 0.01 and
+// The range [-1, 1.55] has the scale 0.01 and
 // the zero point -128 + 100; the weights' columns have greatest magnitudes 2.54 and 1.27.
 // CHECK-LABEL: @linear
 // CHECK: %[[ZERO:.*]] = nn.constant dense<-28> : tensor<i8>
-// CHECK: %[[Q:.*]] = nn.quantize %arg0, %{{.*}}, %[[ZERO]] {axis = 1 : i64} : (tensor<4x2xf32>, tensor<2xf32>, tensor<i8>) -> tensor<4x2xi8>
+// CHECK: %[[Q:.*]] = nn.quantize %arg0, %{{.*}}, %[[ZERO]] : (tensor<4x2xf32>, tensor<f32>, tensor<i8>) -> tensor<4x2xi8>
 // CHECK: %[[X:.*]] = nn.dequantize %[[Q]], %{{.*}}, %[[ZERO]] : (tensor<4x2xi8>, tensor<f32>, tensor<i8>) -> tensor<4x2xf32>
 // CHECK: %[[S:.*]] = nn.constant dense<[2.000000e-02, 0.00999999977]> : tensor<2xf32>
 // CHECK: %[[W:.*]] = nn.constant dense<{{\[\[}}127, 127], [-127, 64]]> : tensor<2x2xi8>

@@ -180,7 +180,7 @@ TEST_CASE("a visitor sees every row of a linear's input once, in order", "[quant
   for (const auto &sample : samples)
     for (float x : valuesOf(sample[0]))
       wanted.push_back(x);
-  auto visit = [&](size_t tensor, std::span<const float> rows, ThreadPool &) {
+  auto visit = [&](size_t tensor, size_t, std::span<const float> rows, ThreadPool &) {
     CHECK(tensor == 0);
     seen.insert(seen.end(), rows.begin(), rows.end());
   };

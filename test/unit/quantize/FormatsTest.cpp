@@ -46,18 +46,6 @@ TEST_CASE("a symmetric format has 127 steps to each side", "[quantize]") {
   CHECK(symmetric(-1, 2.54f).zeroPoint == 0);
 }
 
-TEST_CASE("balancing moves outliers from activations to weights", "[quantize]") {
-  // 16^0.7 / 1^0.3 and 1, over the geometric mean of both: (16^0.7)^±0.5.
-  std::vector<float> factors = balance({16, 1}, {1, 1});
-  CHECK(factors[0] == Approx(std::pow(16, 0.35)));
-  CHECK(factors[1] == Approx(std::pow(16, -0.35)));
-  // Large weights pull the other way, by 0.3 of their ratio.
-  factors = balance({1, 1}, {16, 1});
-  CHECK(factors[0] == Approx(std::pow(16, -0.15)));
-  // Where nothing is known nothing is moved.
-  CHECK(balance({0, 0}, {1, 1}) == std::vector<float>{1, 1});
-}
-
 TEST_CASE("a scale is a multiplier of 31 bits and a shift", "[quantize]") {
   // 0.25 = 2^30 · 2^-32: shift 1.
   CHECK(fixedPoint(0.25).multiplier == 1 << 30);

@@ -1,0 +1,280 @@
+#include "compiler/quantize/Gptq.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+namespace npuc::quantize {
+namespace {
+
+/// Columns that one task works on: a row of them is a few cache lines.
+constexpr int64_t strip = 32;
+
+int64_t strips(int64_t columns) {
+  return (columns + strip - 1) / strip;
+}
+
+/// One step of a grid: the scale and zero of a row and a column.
+struct Step {
+  double scale, zero;
+};
+
+Step stepOf(const WeightGrid &grid, int64_t columns, int64_t row, int64_t column) {
+  auto at = static_cast<size_t>(row / grid.group * columns + column);
+  return {grid.scales[at], grid.zeros.empty() ? 0.0 : grid.zeros[at]};
+}
+
+double nearest(double weight, Step step, const WeightGrid &grid) {
+  return std::clamp<double>(std::nearbyint(weight / step.scale) + step.zero, grid.least, grid.greatest);
+}
+
+/// Scale and zero that lay the grid over [least, greatest].
+Step over(double least, double greatest, const WeightGrid &grid, bool asymmetric) {
+  if (!asymmetric) {
+    double most = std::max(std::abs(least), std::abs(greatest));
+    return {most > 0 ? most / grid.greatest : 1, 0};
+  }
+  least = std::min(least, 0.0), greatest = std::max(greatest, 0.0);
+  double scale = (greatest - least) / (grid.greatest - grid.least);
+  if (!(scale > 0))
+    return {1, 0};
+  return {scale, std::clamp<double>(std::nearbyint(grid.least - least / scale), grid.least, grid.greatest)};
+}
+
+/// One group of one column: its weights lie `columns` apart.
+struct Group {
+  const float *weights;
+  int64_t count, columns;
+  const double *importance; ///< Of its first row; null where all rows count alike.
+
+  double weight(int64_t i) const { return weights[i * columns]; }
+
+  double error(Step step, const WeightGrid &grid) const {
+    double sum = 0;
+    for (int64_t i = 0; i < count; ++i) {
+      double e = weight(i) - step.scale * (nearest(weight(i), step, grid) - step.zero);
+      sum += importance[i] * e * e;
+    }
+    return sum;
+  }
+
+  Step best(const WeightGrid &grid, bool asymmetric) const {
+    double least = weight(0), greatest = least;
+    for (int64_t i = 1; i < count; ++i) {
+      least = std::min(least, weight(i));
+      greatest = std::max(greatest, weight(i));
+    }
+    Step chosen = over(least, greatest, grid, asymmetric);
+    if (!importance)
+      return chosen;
+    // Of 4 bits a range of a half is never better; one beyond the greatest weight can be, since -8 is further
+    // out than 7.
+    double lowest = error(chosen, grid);
+    for (double share = 0.55; share <= 1.15; share += 0.025) {
+      Step step = over(least * share, greatest * share, grid, asymmetric);
+      if (double e = error(step, grid); e < lowest) {
+        lowest = e;
+        chosen = step;
+      }
+    }
+    return chosen;
+  }
+};
+
+/// A strip of columns on its way: what is left of it to round, in the order of rounding.
+class Strip {
+public:
+  Strip(std::span<const float> weights, int64_t rows, int64_t columns, int64_t first,
+        const std::vector<int64_t> &order, const WeightGrid &grid)
+      : rows(rows), columns(columns), first(first), width(std::min(strip, columns - first)), order(order),
+        grid(grid), left(static_cast<size_t>(rows * strip)) {
+    for (int64_t i = 0; i < rows; ++i)
+      for (int64_t c = 0; c < width; ++c)
+        left[static_cast<size_t>(i * strip + c)] =
+            weights[static_cast<size_t>(order[static_cast<size_t>(i)] * columns + first + c)];
+  }
+
+  /// Rounds all rows; `factor` is R. The errors of rows done take the place of their weights.
+  void round(const std::vector<double> &factor, int64_t block, std::span<int8_t> integers) {
+    std::vector<double> carried(static_cast<size_t>(block * strip));
+    for (int64_t a = 0; a < rows; a += block) {
+      int64_t b = std::min(rows, a + block);
+      std::ranges::fill(carried, 0.0);
+      // carried[i] = Σ_{j<a} R_ji e_j for the block's rows at once.
+      for (int64_t j = 0; j < a; ++j)
+        for (int64_t i = a; i < b; ++i)
+          add(&carried[static_cast<size_t>((i - a) * strip)], factor[static_cast<size_t>(j * rows + i)], j);
+      for (int64_t i = a; i < b; ++i) {
+        double *sum = &carried[static_cast<size_t>((i - a) * strip)];
+        for (int64_t j = a; j < i; ++j)
+          add(sum, factor[static_cast<size_t>(j * rows + i)], j);
+        roundRow(i, sum, factor[static_cast<size_t>(i * rows + i)], integers);
+      }
+    }
+  }
+
+private:
+  void add(double *sum, double factor, int64_t row) const {
+    const double *e = &left[static_cast<size_t>(row * strip)];
+    for (int64_t c = 0; c < strip; ++c)
+      sum[c] += factor * e[c];
+  }
+
+  void roundRow(int64_t i, const double *sum, double diagonal, std::span<int8_t> integers) {
+    int64_t row = order[static_cast<size_t>(i)];
+    for (int64_t c = 0; c < width; ++c) {
+      Step step = stepOf(grid, columns, row, first + c);
+      double &w = left[static_cast<size_t>(i * strip + c)];
+      double q = nearest(w + sum[c] / diagonal, step, grid);
+      integers[static_cast<size_t>(row * columns + first + c)] = static_cast<int8_t>(q);
+      w -= step.scale * (q - step.zero);
+    }
+  }
+
+  int64_t rows, columns, first, width;
+  const std::vector<int64_t> &order;
+  const WeightGrid &grid;
+  std::vector<double> left; ///< rows x strip; columns beyond `width` stay 0.
+};
+
+} // namespace
+
+WeightGrid weightGrid(std::span<const float> weights, int64_t rows, int64_t columns, unsigned bits,
+                      int64_t group, bool asymmetric, std::span<const double> importance, ThreadPool &pool) {
+  WeightGrid grid;
+  grid.group = group;
+  grid.greatest = (1 << (bits - 1)) - 1;
+  grid.least = bits == 8 && !asymmetric ? -grid.greatest : -grid.greatest - 1;
+  int64_t groups = (rows + group - 1) / group;
+  grid.scales.resize(static_cast<size_t>(groups * columns));
+  if (asymmetric)
+    grid.zeros.resize(grid.scales.size());
+  pool.run(strips(columns), [&](int64_t s) {
+    for (int64_t g = 0; g < groups; ++g)
+      for (int64_t c = s * strip; c < std::min(columns, (s + 1) * strip); ++c) {
+        const double *important = importance.empty() ? nullptr : &importance[static_cast<size_t>(g * group)];
+        Group part{&weights[static_cast<size_t>(g * group * columns + c)], std::min(group, rows - g * group),
+                   columns, important};
+        Step step = part.best(grid, asymmetric);
+        auto at = static_cast<size_t>(g * columns + c);
+        grid.scales[at] = static_cast<float>(step.scale);
+        if (asymmetric)
+          grid.zeros[at] = static_cast<int32_t>(step.zero);
+      }
+  });
+  return grid;
+}
+
+std::vector<int8_t> roundToNearest(std::span<const float> weights, int64_t rows, int64_t columns,
+                                   const WeightGrid &grid) {
+  std::vector<int8_t> integers(weights.size());
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t c = 0; c < columns; ++c) {
+      auto at = static_cast<size_t>(r * columns + c);
+      integers[at] = static_cast<int8_t>(nearest(weights[at], stepOf(grid, columns, r, c), grid));
+    }
+  return integers;
+}
+
+bool factorUpper(std::vector<double> &matrix, int64_t size, ThreadPool &pool) {
+  auto at = [&](int64_t r, int64_t c) -> double & { return matrix[static_cast<size_t>(r * size + c)]; };
+  // Blocks of columns from the right: R_ij = (A_ij - Σ_{l>j} R_il R_jl) / R_jj for i <= j. What lies right of
+  // a block is subtracted from it at once, row by row side by side.
+  constexpr int64_t block = 48;
+  std::vector<double> done;
+  for (int64_t end = size; end > 0; end = std::max<int64_t>(0, end - block)) {
+    int64_t begin = std::max<int64_t>(0, end - block), tail = size - end;
+    // The block's rows right of it, transposed, so that the sums below run over neighbours.
+    done.assign(static_cast<size_t>(tail * block), 0);
+    for (int64_t j = begin; j < end; ++j)
+      for (int64_t l = 0; l < tail; ++l)
+        done[static_cast<size_t>(l * block + j - begin)] = at(j, end + l);
+    pool.run(end, [&](int64_t i) {
+      double sums[block] = {};
+      for (int64_t l = 0; l < tail; ++l) {
+        double factor = at(i, end + l);
+        const double *column = &done[static_cast<size_t>(l * block)];
+        for (int64_t j = 0; j < block; ++j)
+          sums[j] += factor * column[j];
+      }
+      for (int64_t j = std::max(i, begin); j < end; ++j)
+        at(i, j) -= sums[j - begin];
+    });
+    // The triangle on the diagonal, then the rows above it, each from right to left.
+    auto row = [&](int64_t i) {
+      for (int64_t j = end - 1; j >= std::max(i, begin); --j) {
+        double sum = at(i, j);
+        for (int64_t l = j + 1; l < end; ++l)
+          sum -= at(i, l) * at(j, l);
+        if (j > i)
+          at(i, j) = sum / at(j, j);
+        else
+          at(i, i) = sum > 0 ? std::sqrt(sum) : std::numeric_limits<double>::quiet_NaN();
+      }
+    };
+    for (int64_t i = end - 1; i >= begin; --i) {
+      row(i);
+      if (!(at(i, i) > 0) || !std::isfinite(at(i, i)))
+        return false;
+    }
+    pool.run(begin, row);
+  }
+  for (int64_t i = 0; i < size; ++i)
+    for (int64_t j = 0; j < i; ++j)
+      at(i, j) = 0;
+  return true;
+}
+
+std::optional<std::vector<int8_t>> gptq(std::span<const float> weights, int64_t rows, int64_t columns,
+                                        std::span<const double> gram, const WeightGrid &grid,
+                                        ThreadPool &pool, const GptqOptions &options) {
+  auto diagonal = [&](int64_t i) { return gram[static_cast<size_t>(i * rows + i)]; };
+  double mean = 0;
+  for (int64_t i = 0; i < rows; ++i)
+    mean += diagonal(i) / static_cast<double>(rows);
+  if (!std::isfinite(mean) || mean < 0)
+    return std::nullopt;
+  if (mean == 0) // Nothing was ever multiplied.
+    return roundToNearest(weights, rows, columns, grid);
+  std::vector<int64_t> order(static_cast<size_t>(rows));
+  std::iota(order.begin(), order.end(), 0);
+  std::ranges::stable_sort(order, [&](int64_t a, int64_t b) { return diagonal(a) > diagonal(b); });
+  std::vector<double> factor(static_cast<size_t>(rows * rows));
+  for (int64_t i = 0; i < rows; ++i)
+    for (int64_t j = i; j < rows; ++j)
+      factor[static_cast<size_t>(i * rows + j)] =
+          gram[static_cast<size_t>(order[static_cast<size_t>(i)] * rows + order[static_cast<size_t>(j)])] +
+          (i == j ? options.damping * mean : 0);
+  if (!factorUpper(factor, rows, pool))
+    return std::nullopt;
+  std::vector<int8_t> integers(weights.size());
+  pool.run(strips(columns), [&](int64_t s) {
+    Strip(weights, rows, columns, s * strip, order, grid).round(factor, options.block, integers);
+  });
+  return integers;
+}
+
+double productError(std::span<const float> weights, std::span<const int8_t> integers, int64_t rows,
+                    int64_t columns, std::span<const double> gram, const WeightGrid &grid, ThreadPool &pool) {
+  std::vector<double> errors(static_cast<size_t>(columns));
+  pool.run(columns, [&](int64_t c) {
+    std::vector<double> e(static_cast<size_t>(rows));
+    for (int64_t r = 0; r < rows; ++r) {
+      Step step = stepOf(grid, columns, r, c);
+      auto at = static_cast<size_t>(r * columns + c);
+      e[static_cast<size_t>(r)] = weights[at] - step.scale * (integers[at] - step.zero);
+    }
+    double sum = 0;
+    for (int64_t r = 0; r < rows; ++r) {
+      double product = 0;
+      for (int64_t k = 0; k < rows; ++k)
+        product += gram[static_cast<size_t>(r * rows + k)] * e[static_cast<size_t>(k)];
+      sum += e[static_cast<size_t>(r)] * product;
+    }
+    errors[static_cast<size_t>(c)] = sum;
+  });
+  return std::accumulate(errors.begin(), errors.end(), 0.0);
+}
+
+} // namespace npuc::quantize

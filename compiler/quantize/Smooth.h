@@ -1,0 +1,54 @@
+// Smoothing: moving the differences between a linear's inputs into its weights, and what that and other
+// formats would cost in accuracy, measured on rows that the linear has seen.
+#pragma once
+
+#include "compiler/interpret/HostTensor.h"
+#include "compiler/quantize/Formats.h"
+#include "support/ThreadPool.h"
+
+#include <span>
+#include <vector>
+
+namespace npuc::quantize {
+
+/// What is known of an input that one or more linears multiply by weights.
+struct LinearInput {
+  /// Rows of it, [count, channels] in f32, drawn from all that were seen.
+  std::span<const float> rows;
+  /// Of all that was seen, by channel.
+  std::span<const float> least, greatest;
+  /// The linears' weights, each [channels, columns] of f32.
+  std::vector<interpret::HostTensor> weights;
+  /// Of their integers: bits, and how many rows share a scale; 0: all.
+  unsigned weightBits = 8;
+  int64_t group = 0;
+
+  size_t channels() const { return least.size(); }
+};
+
+/// For each channel the factor by which its values are divided and its weights multiplied: f =
+/// activations^share / weights^(1 - share) of the greatest magnitudes, their geometric mean made 1
+/// (SmoothQuant, Xiao et al. 2022). Magnitudes below 1e-5 of the greatest count as that; where either are all
+/// 0, every factor is 1.
+std::vector<float> balance(std::span<const float> activations, std::span<const float> weights, double share);
+
+/// Mean over rows of |y' - y|² / |y|², y = x W of every second row; y' by integers, of 8 bits for x. Of many
+/// columns every n-th is taken. Rows count alike, however large: one token of thousandfold magnitude says
+/// nothing about the others.
+struct LinearErrors {
+  double fixed = 0; ///< One scale and zero point for all values, after division by the factors.
+  double token = 0; ///< A scale for each row, without factors.
+};
+
+struct Smoothing {
+  std::vector<float> factors;
+  double share = 0; ///< Of `balance`; negative where no factors are best.
+  LinearErrors errors;
+};
+
+/// Tries no factors and shares from 0.1 to 1 and takes what has the least error with one static range for the
+/// input and the nearest integers of the weights. Factors and ranges of a trial are those of one half of the
+/// rows, and its error that of the other half; the result's are of all that was seen.
+Smoothing searchFactors(const LinearInput &input, ThreadPool &pool);
+
+} // namespace npuc::quantize
