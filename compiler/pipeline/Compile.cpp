@@ -376,6 +376,11 @@ std::optional<double> Compilation::State::timeAlone(Operation *op, const quantiz
   Options alone;
   alone.target = options.target;
   alone.threads = options.threads;
+  // As the whole has them: what stays in floats is stored in 16 bits.
+  if (target::matrixType(target, ElementType::F16))
+    alone.precision = Precision::Fp16;
+  else if (target::matrixType(target, ElementType::BF16))
+    alone.precision = Precision::Bf16;
   auto state = std::make_unique<State>(alone);
   state->target = target;
   state->module = parseSourceString<ModuleOp>(text, ParserConfig(&state->context));
