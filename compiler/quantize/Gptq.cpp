@@ -1,5 +1,7 @@
 #include "compiler/quantize/Gptq.h"
 
+#include "compiler/quantize/Panel.h"
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -8,11 +10,9 @@
 namespace npuc::quantize {
 namespace {
 
-/// Columns that one task works on: a row of them is a few cache lines.
-constexpr int64_t strip = 32;
-
-int64_t strips(int64_t columns) {
-  return (columns + strip - 1) / strip;
+/// Each is one task's.
+int64_t panels(int64_t columns) {
+  return (columns + panelWidth - 1) / panelWidth;
 }
 
 /// One step of a grid: the scale and zero of a row and a column.
@@ -82,50 +82,37 @@ struct Group {
   }
 };
 
-/// A strip of columns on its way: what is left of it to round, in the order of rounding.
-class Strip {
+/// A panel of columns on its way: what is left of it to round, in the order of rounding.
+class Rounding {
 public:
-  Strip(std::span<const float> weights, int64_t rows, int64_t columns, int64_t first,
-        const std::vector<int64_t> &order, const WeightGrid &grid)
-      : rows(rows), columns(columns), first(first), width(std::min(strip, columns - first)), order(order),
-        grid(grid), left(static_cast<size_t>(rows * strip)) {
+  Rounding(std::span<const float> weights, int64_t rows, int64_t columns, int64_t first,
+           const std::vector<int64_t> &order, const WeightGrid &grid)
+      : rows(rows), columns(columns), first(first), width(std::min(panelWidth, columns - first)),
+        order(order), grid(grid), left(static_cast<size_t>(rows * panelWidth)) {
     for (int64_t i = 0; i < rows; ++i)
       for (int64_t c = 0; c < width; ++c)
-        left[static_cast<size_t>(i * strip + c)] =
+        left[static_cast<size_t>(i * panelWidth + c)] =
             weights[static_cast<size_t>(order[static_cast<size_t>(i)] * columns + first + c)];
   }
 
-  /// Rounds all rows; `factor` is R. The errors of rows done take the place of their weights.
-  void round(const std::vector<double> &factor, int64_t block, std::span<int8_t> integers) {
-    std::vector<double> carried(static_cast<size_t>(block * strip));
-    for (int64_t a = 0; a < rows; a += block) {
-      int64_t b = std::min(rows, a + block);
-      std::ranges::fill(carried, 0.0);
-      // carried[i] = Σ_{j<a} R_ji e_j for the block's rows at once.
-      for (int64_t j = 0; j < a; ++j)
-        for (int64_t i = a; i < b; ++i)
-          add(&carried[static_cast<size_t>((i - a) * strip)], factor[static_cast<size_t>(j * rows + i)], j);
-      for (int64_t i = a; i < b; ++i) {
-        double *sum = &carried[static_cast<size_t>((i - a) * strip)];
-        for (int64_t j = a; j < i; ++j)
-          add(sum, factor[static_cast<size_t>(j * rows + i)], j);
-        roundRow(i, sum, factor[static_cast<size_t>(i * rows + i)], integers);
-      }
+  /// Rounds all rows; `factor` is Rᵀ, whose row i has what errors before i weigh in it. The errors of rows
+  /// done take the place of their weights.
+  void round(const std::vector<double> &factor, std::span<int8_t> integers) {
+    const PanelKernels &kernels = panelKernels(simdLevel());
+    for (int64_t i = 0; i < rows; ++i) {
+      const double *weighs = &factor[static_cast<size_t>(i * rows)];
+      double sums[panelWidth] = {};
+      kernels.addRows(weighs, left.data(), i, sums);
+      roundRow(i, sums, weighs[i], integers);
     }
   }
 
 private:
-  void add(double *sum, double factor, int64_t row) const {
-    const double *e = &left[static_cast<size_t>(row * strip)];
-    for (int64_t c = 0; c < strip; ++c)
-      sum[c] += factor * e[c];
-  }
-
   void roundRow(int64_t i, const double *sum, double diagonal, std::span<int8_t> integers) {
     int64_t row = order[static_cast<size_t>(i)];
     for (int64_t c = 0; c < width; ++c) {
       Step step = stepOf(grid, columns, row, first + c);
-      double &w = left[static_cast<size_t>(i * strip + c)];
+      double &w = left[static_cast<size_t>(i * panelWidth + c)];
       double q = nearest(w + sum[c] / diagonal, step, grid);
       integers[static_cast<size_t>(row * columns + first + c)] = static_cast<int8_t>(q);
       w -= step.scale * (q - step.zero);
@@ -135,7 +122,7 @@ private:
   int64_t rows, columns, first, width;
   const std::vector<int64_t> &order;
   const WeightGrid &grid;
-  std::vector<double> left; ///< rows x strip; columns beyond `width` stay 0.
+  std::vector<double> left; ///< rows x panelWidth; columns beyond `width` stay 0.
 };
 
 } // namespace
@@ -150,9 +137,9 @@ WeightGrid weightGrid(std::span<const float> weights, int64_t rows, int64_t colu
   grid.scales.resize(static_cast<size_t>(groups * columns));
   if (asymmetric)
     grid.zeros.resize(grid.scales.size());
-  pool.run(strips(columns), [&](int64_t s) {
+  pool.run(panels(columns), [&](int64_t p) {
     for (int64_t g = 0; g < groups; ++g)
-      for (int64_t c = s * strip; c < std::min(columns, (s + 1) * strip); ++c) {
+      for (int64_t c = p * panelWidth; c < std::min(columns, (p + 1) * panelWidth); ++c) {
         const double *important = importance.empty() ? nullptr : &importance[static_cast<size_t>(g * group)];
         Group part{&weights[static_cast<size_t>(g * group * columns + c)], std::min(group, rows - g * group),
                    columns, important};
@@ -179,25 +166,20 @@ std::vector<int8_t> roundToNearest(std::span<const float> weights, int64_t rows,
 
 bool factorUpper(std::vector<double> &matrix, int64_t size, ThreadPool &pool) {
   auto at = [&](int64_t r, int64_t c) -> double & { return matrix[static_cast<size_t>(r * size + c)]; };
-  // Blocks of columns from the right: R_ij = (A_ij - Σ_{l>j} R_il R_jl) / R_jj for i <= j. What lies right of
-  // a block is subtracted from it at once, row by row side by side.
-  constexpr int64_t block = 48;
+  // Panels of columns from the right: R_ij = (A_ij - Σ_{l>j} R_il R_jl) / R_jj for i <= j. What lies right of
+  // a panel is subtracted from it at once, row by row side by side.
+  const PanelKernels &kernels = panelKernels(simdLevel());
   std::vector<double> done;
-  for (int64_t end = size; end > 0; end = std::max<int64_t>(0, end - block)) {
-    int64_t begin = std::max<int64_t>(0, end - block), tail = size - end;
-    // The block's rows right of it, transposed, so that the sums below run over neighbours.
-    done.assign(static_cast<size_t>(tail * block), 0);
+  for (int64_t end = size; end > 0; end = std::max<int64_t>(0, end - panelWidth)) {
+    int64_t begin = std::max<int64_t>(0, end - panelWidth), tail = size - end;
+    // The panel's rows right of it, transposed, so that the sums below run over neighbours.
+    done.assign(static_cast<size_t>(tail * panelWidth), 0);
     for (int64_t j = begin; j < end; ++j)
       for (int64_t l = 0; l < tail; ++l)
-        done[static_cast<size_t>(l * block + j - begin)] = at(j, end + l);
+        done[static_cast<size_t>(l * panelWidth + j - begin)] = at(j, end + l);
     pool.run(end, [&](int64_t i) {
-      double sums[block] = {};
-      for (int64_t l = 0; l < tail; ++l) {
-        double factor = at(i, end + l);
-        const double *column = &done[static_cast<size_t>(l * block)];
-        for (int64_t j = 0; j < block; ++j)
-          sums[j] += factor * column[j];
-      }
+      double sums[panelWidth] = {};
+      kernels.addRows(tail > 0 ? &at(i, end) : nullptr, done.data(), tail, sums);
       for (int64_t j = std::max(i, begin); j < end; ++j)
         at(i, j) -= sums[j - begin];
     });
@@ -248,9 +230,12 @@ std::optional<std::vector<int8_t>> gptq(std::span<const float> weights, int64_t 
           (i == j ? options.damping * mean : 0);
   if (!factorUpper(factor, rows, pool))
     return std::nullopt;
+  for (int64_t i = 0; i < rows; ++i)
+    for (int64_t j = 0; j < i; ++j)
+      factor[static_cast<size_t>(i * rows + j)] = factor[static_cast<size_t>(j * rows + i)];
   std::vector<int8_t> integers(weights.size());
-  pool.run(strips(columns), [&](int64_t s) {
-    Strip(weights, rows, columns, s * strip, order, grid).round(factor, options.block, integers);
+  pool.run(panels(columns), [&](int64_t p) {
+    Rounding(weights, rows, columns, p * panelWidth, order, grid).round(factor, integers);
   });
   return integers;
 }

@@ -37,7 +37,6 @@ struct GptqOptions {
   /// Added to the diagonal of the Gram matrix, as a share of its mean: the less the calibration saw, the
   /// nearer to rounding to nearest.
   double damping = 0.01;
-  int64_t block = 64; ///< Rows that are rounded together; no result depends on it beyond rounding of floats.
 };
 
 /// Weights (`rows` x `columns`, row-major) as integers of `grid` such that ‖X W - X Q‖² is small, where

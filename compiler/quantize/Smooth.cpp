@@ -10,7 +10,7 @@ namespace npuc::quantize {
 namespace {
 
 /// As many columns suffice to tell candidates apart.
-constexpr int64_t mostColumns = 512;
+constexpr int64_t mostColumns = 192;
 
 std::vector<float> magnitudes(std::span<const float> least, std::span<const float> greatest) {
   std::vector<float> most(least.size());
