@@ -191,20 +191,20 @@ private:
     Value rounded;
     if (format.weightBits == 0)
       rounded = fp8Weights(weight, linear.getWeight().getType(), magnitudes(elements, n), n, linear.getLoc());
-    else if (format.weightBits == 8 && !gramOf)
+    else if (format.weightBits == 8)
       rounded = weights(weight, linear.getWeight().getType(),
                         weightScales(magnitudes(elements, n), linear.getBias(), input.scale, constants), n,
                         linear.getLoc());
     else
-      rounded = roundedWeights(linear, format, elements, factors, input.scale);
+      rounded = groupedWeights(linear, format, elements, factors);
     linear.getInputMutable().assign(input.value);
     linear.getWeightMutable().assign(rounded);
     return success();
   }
 
-  /// The weights as integers that the input's Gram matrix was asked about, if there is one, kept in memory.
-  Value roundedWeights(nn::LinearOp linear, const OperatorFormat &format, interpret::HostTensor elements,
-                       const std::vector<float> &factors, float inputScale) {
+  /// Weights of 4 bits in groups, kept in memory: rounded by GPTQ if the input's Gram matrix is known.
+  Value groupedWeights(nn::LinearOp linear, const OperatorFormat &format, interpret::HostTensor elements,
+                       const std::vector<float> &factors) {
     Location loc = linear.getLoc();
     Constants constants(builder, loc, reader);
     ThreadPool &pool = reader.threads();
@@ -218,14 +218,8 @@ private:
       gram = gramOf(linear, factors);
     for (int64_t i = 0; !gram.empty() && i < rows; ++i)
       importance.push_back(gram[static_cast<size_t>(i * rows + i)]);
-    WeightGrid grid;
-    if (format.weightBits == 8) {
-      grid.group = rows;
-      grid.scales = weightScales(magnitudes(elements, 1), linear.getBias(), inputScale, constants);
-    } else {
-      grid =
-          weightGrid(w, rows, columns, format.weightBits, format.group, format.asymmetric, importance, pool);
-    }
+    WeightGrid grid =
+        weightGrid(w, rows, columns, format.weightBits, format.group, format.asymmetric, importance, pool);
     std::optional<std::vector<int8_t>> q;
     if (!gram.empty())
       q = gptq(w, rows, columns, gram, grid, pool);
@@ -233,23 +227,21 @@ private:
       q = roundToNearest(w, rows, columns, grid);
     // Zero points of 4 bits are of unsigned integers, 8 above the signed ones.
     bool isUnsigned = !grid.zeros.empty();
-    auto type = format.weightBits == 8 ? ElementType::I8 : isUnsigned ? ElementType::U4 : ElementType::I4;
     auto tensor = [&](std::vector<int8_t> values, int64_t count) {
       for (int8_t &value : values)
         value = static_cast<int8_t>(value + (isUnsigned ? 8 : 0));
-      return oriented(interpret::HostTensor::of(type, {count, columns}, values), transposed);
+      return oriented(interpret::HostTensor::of(isUnsigned ? ElementType::U4 : ElementType::I4,
+                                                {count, columns}, values),
+                      transposed);
     };
-    Value integers = constants.inMemory(tensor(std::move(*q), rows)), zeros, scales;
-    RankedTensorType result = linear.getWeight().getType();
-    if (format.weightBits == 8)
-      return nn::DequantizeOp::create(builder, loc, result, integers, constants.scale(grid.scales), Value(),
-                                      grid.scales.size() > 1 ? n : 0, 0);
     int64_t groups = static_cast<int64_t>(grid.scales.size()) / columns;
-    scales = constants.inMemory(
+    Value integers = constants.inMemory(tensor(std::move(*q), rows)), zeros;
+    Value scales = constants.inMemory(
         oriented(interpret::HostTensor::of(ElementType::F32, {groups, columns}, grid.scales), transposed));
     if (isUnsigned)
       zeros = constants.inMemory(tensor({grid.zeros.begin(), grid.zeros.end()}, groups));
-    return nn::DequantizeOp::create(builder, loc, result, integers, scales, zeros, 1 - n, format.group);
+    return nn::DequantizeOp::create(builder, loc, linear.getWeight().getType(), integers, scales, zeros,
+                                    1 - n, format.group);
   }
 
   interpret::HostTensor oriented(const interpret::HostTensor &matrix, bool transposed) {

@@ -25,9 +25,9 @@ inline constexpr llvm::StringLiteral factorsAttr = "nn.factors";
 using GramOf = std::function<std::vector<double>(nn::LinearOp linear, std::span<const float> factors)>;
 
 /// Puts quantize and dequantize around the operands of every multiplication of floats that has ranges (see
-/// Calibrate.h), in the format that its attribute names (see Precision.h; without one, int8). Integers of
-/// weights of linears are those that GPTQ finds with the Gram matrix, where `gramOf` knows one, else the
-/// nearest. The function then means what the integers will compute, up to how sums are requantized.
+/// Calibrate.h), in the format that its attribute names (see Precision.h; without one, int8). Weights become
+/// the nearest integers, of linears with 4 bits those that GPTQ finds with the Gram matrix, where `gramOf`
+/// knows one. The function then means what the integers will compute, up to how sums are requantized.
 mlir::LogicalResult insertQuantization(mlir::func::FuncOp function, interpret::ConstantReader &constants,
                                        const GramOf &gramOf = {});
 
