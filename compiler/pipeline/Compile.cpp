@@ -7,29 +7,18 @@
 #include "backends/npu/isa/Text.h"
 #include "backends/npu/isa/Verify.h"
 #include "backends/npu/schedule/GraphText.h"
-#include "backends/npu/schedule/PackConstants.h"
 #include "backends/npu/schedule/TimingCost.h"
 #include "backends/npu/schedule/VerifyGraph.h"
 #include "backends/npu/schedule/VerifySchedule.h"
-#include "backends/npu/target/Capability.h"
 #include "backends/npu/target/Target.h"
 #include "compiler/import/Import.h"
-#include "compiler/interpret/ConstantReader.h"
 #include "compiler/interpret/Elements.h"
 #include "compiler/interpret/Evaluate.h"
 #include "compiler/lower/FastForms.h"
 #include "compiler/lower/Lower.h"
 #include "compiler/pipeline/Check.h"
-#include "compiler/pipeline/Dialects.h"
-#include "compiler/pipeline/PlanReport.h"
 #include "compiler/pipeline/Remarks.h"
-#include "compiler/pipeline/Work.h"
-#include "compiler/quantize/Calibrate.h"
-#include "compiler/quantize/Decide.h"
-#include "compiler/quantize/Export.h"
-#include "compiler/quantize/Grams.h"
-#include "compiler/quantize/Quantize.h"
-#include "compiler/quantize/Sensitivity.h"
+#include "compiler/pipeline/State.h"
 #include "compiler/tile/Plan.h"
 #include "dialects/nn/IR/NN.h"
 #include "dialects/nn/Transforms/Passes.h"
@@ -37,15 +26,9 @@
 #include "runtime/artifact/Artifact.h"
 #include "runtime/artifact/Writer.h"
 #include "support/File.h"
-#include "support/ThreadPool.h"
-
-#include <fmt/format.h>
 
 #include <filesystem>
-#include <limits>
 
-#include "mlir/IR/Diagnostics.h"
-#include "mlir/IR/IRMapping.h"
 #include "mlir/IR/Remarks.h"
 #include "mlir/IR/Verifier.h"
 #include "mlir/Parser/Parser.h"
@@ -66,21 +49,6 @@ std::optional<T> find(std::span<const std::string_view> names, std::string_view 
     if (names[i] == name)
       return static_cast<T>(i);
   return std::nullopt;
-}
-
-std::string whereOf(Location location) {
-  std::string name;
-  location->walk([&](Location part) {
-    if (auto file = dyn_cast<FileLineColLoc>(part); file && file.getLine() > 0)
-      name = file.getFilename().str() + ":" + std::to_string(file.getLine()) + ":" +
-             std::to_string(file.getColumn());
-    auto named = dyn_cast<NameLoc>(part);
-    if (!named)
-      return WalkResult::advance();
-    name = "node '" + named.getName().str() + "'";
-    return WalkResult::interrupt();
-  });
-  return name;
 }
 
 /// What the model itself declares of an input or output whose elements were narrowed, and which values fit.
@@ -106,11 +74,6 @@ bool describeWork(const timing::WorkFacts &work, const target::TargetDescription
   return true;
 }
 
-bool isQuantized(func::FuncOp function) {
-  return llvm::any_of(function.front(),
-                      [](Operation &op) { return mlir::isa<nn::QuantizeOp, nn::DequantizeOp>(op); });
-}
-
 /// What recovers meaning of each node on its own.
 void buildNodePipeline(PassManager &passes) {
   OpPassManager &functions = passes.nest<func::FuncOp>();
@@ -125,36 +88,22 @@ void buildNodePipeline(PassManager &passes) {
   clean();
 }
 
-/// The formats that a target multiplies in, by its types; without a target, all.
-std::vector<std::string> formatsOf(const target::TargetDescription &target, bool hasTarget) {
-  std::vector<std::string> formats;
-  auto has = [&](ElementType type) { return !hasTarget || target::matrixType(target, type) != nullptr; };
-  bool floats = has(ElementType::F16) || has(ElementType::BF16);
-  for (const std::string &name : quantize::formatNames()) {
-    quantize::Activations kind = quantize::formatFromText(name)->activations;
-    if (kind == quantize::Activations::Float
-            ? floats
-            : has(kind == quantize::Activations::Fp8 ? ElementType::F8E4M3 : ElementType::I8))
-      formats.push_back(name);
-  }
-  return formats;
-}
-
-/// MLIR's errors as ours while it lives.
-class Forward {
-public:
-  Forward(MLIRContext &context, Diagnostics &diagnostics)
-      : handler(&context, [&diagnostics](mlir::Diagnostic &d) {
-          if (d.getSeverity() == DiagnosticSeverity::Error)
-            diagnostics.error(whereOf(d.getLocation()), d.str());
-          return success();
-        }) {}
-
-private:
-  ScopedDiagnosticHandler handler;
-};
-
 } // namespace
+
+std::string whereOf(Location location) {
+  std::string name;
+  location->walk([&](Location part) {
+    if (auto file = dyn_cast<FileLineColLoc>(part); file && file.getLine() > 0)
+      name = file.getFilename().str() + ":" + std::to_string(file.getLine()) + ":" +
+             std::to_string(file.getColumn());
+    auto named = dyn_cast<NameLoc>(part);
+    if (!named)
+      return WalkResult::advance();
+    name = "node '" + named.getName().str() + "'";
+    return WalkResult::interrupt();
+  });
+  return name;
+}
 
 std::string_view name(Precision precision) {
   return precisions[static_cast<size_t>(precision)];
@@ -174,52 +123,6 @@ std::optional<Level> levelFromName(std::string_view name) {
 std::vector<std::string> levelNames() {
   return {std::begin(levels), std::end(levels)};
 }
-
-struct Compilation::State {
-  std::string model;
-  Options options;
-  ThreadPool pool;
-  std::vector<Diagnostic> remarks; // Before the context, which adds to it.
-  interpret::ConstantReader constants{pool};
-  MLIRContext context{dialects(), MLIRContext::Threading::DISABLED};
-  OwningOpRef<ModuleOp> module;
-  Level level = Level::Nn;
-  target::TargetDescription target;
-  std::map<std::string, GroupPlan> groups;
-  int64_t expectedCycles = 0; ///< Of the groups, one after another.
-  schedule::TileGraph graph;
-  schedule::Packings packings;
-  std::optional<schedule::Solution> solution;
-  timing::WorkFacts work;
-  bool quantized = false;
-  bool own = false; ///< Quantized when it came.
-  std::vector<quantize::InFloat> stayedFloat;
-  quantize::Decision decision;
-  /// By operation, types and format.
-  std::map<std::string, std::optional<double>> timesAlone;
-  bool quantizationDone = false;
-
-  explicit State(const Options &options) : options(options), pool(options.threads) {
-    context.loadAllAvailableDialects();
-  }
-
-  func::FuncOp main() { return *module->getOps<func::FuncOp>().begin(); }
-
-  bool tellRemarks(Diagnostics &diagnostics);
-  bool loadTarget(Diagnostics &diagnostics);
-  bool toNn(Diagnostics &diagnostics);
-  bool toLinalg(Diagnostics &diagnostics);
-  bool toTiled();
-  bool toNpu();
-  bool toGraph(Diagnostics &diagnostics);
-  bool toIsa(Diagnostics &diagnostics);
-  std::optional<FloatType> floatType(Diagnostics &diagnostics);
-  bool checkCalibration(bool wanted, Diagnostics &diagnostics);
-  bool quantizeFloats(Diagnostics &diagnostics);
-  bool quantizeMain(Diagnostics &diagnostics);
-  std::optional<double> timeAlone(Operation *op, const quantize::OperatorFormat &format);
-  bool clean();
-};
 
 bool Compilation::State::toNn(Diagnostics &diagnostics) {
   importer::ImportOptions import;
@@ -277,160 +180,6 @@ bool Compilation::State::loadTarget(Diagnostics &diagnostics) {
   if (description)
     target = std::move(*description);
   return description.has_value();
-}
-
-bool Compilation::State::checkCalibration(bool wanted, Diagnostics &diagnostics) {
-  own = isQuantized(main());
-  if (own && !options.calibration.empty())
-    diagnostics.error("--calibration", "the model is quantized already",
-                      "its own scales are used as they are", "leave the option out");
-  else if (own && wanted)
-    diagnostics.warning("--precision=" + options.format, "changes nothing: the model is quantized already",
-                        "its own scales are used as they are", "leave the option out");
-  if (wanted && !own && options.calibration.empty())
-    diagnostics.error("--precision=" + options.format, "needs to know the ranges of the model's values", "",
-                      "--calibration=FILE.npz, with arrays named as the model's inputs");
-  return !diagnostics.hasErrors();
-}
-
-/// Quantizes a model of floats: what its multiplications see on the samples, formats and factors, integers.
-bool Compilation::State::quantizeFloats(Diagnostics &diagnostics) {
-  quantize::SamplesInMemory samples(quantize::samplesOf(main(), options.calibration, diagnostics));
-  std::vector<std::string> formats = formatsOf(target, !options.target.empty());
-  if (!llvm::is_contained(formats, options.format))
-    diagnostics.error("--precision=" + options.format, "target " + target.name() + " has no such format",
-                      fmt::format("it has {}", fmt::join(formats, ", ")));
-  if (!options.precisionTable.empty())
-    if (auto rows =
-            quantize::parsePrecisionTable(options.precisionTable, options.precisionTableFile, diagnostics))
-      quantize::applyPrecisionTable(main(), *rows, options.precisionTableFile, formats, diagnostics);
-  if (diagnostics.hasErrors())
-    return false;
-  quantize::Grams grams;
-  quantize::CalibrationOptions calibration{.threads = options.threads,
-                                           .observers = {.visitor = grams.visitor()}};
-  std::optional<quantize::Statistics> statistics =
-      quantize::observe(main(), samples, calibration, diagnostics);
-  if (!statistics)
-    return false;
-  grams.finish(pool);
-  quantize::setRanges(main(), *statistics);
-  std::optional<quantize::Decision> decided = quantize::decideFormats(
-      main(), *statistics, constants, {*quantize::formatFromText(options.format), formats});
-  if (!decided)
-    return false;
-  decision = std::move(*decided);
-  decision.steps.insert(decision.steps.begin(), fmt::format("ranges of {} samples", samples.count()));
-  auto gramOf = [&](nn::LinearOp linear, std::span<const float> factors) {
-    return grams.of(statistics->index(linear, 0), factors);
-  };
-  if (options.minCosine || options.maxSlowdown) {
-    auto timeOf = [&](Operation *op, const quantize::OperatorFormat &format) {
-      return timeAlone(op, format);
-    };
-    quantize::MixedOptions mixed{.minCosine = options.minCosine,
-                                 .maxSlowdown = options.maxSlowdown,
-                                 .available = formats,
-                                 .threads = options.threads};
-    if (!quantize::mixFormats(main(), samples, constants, gramOf, timeOf, mixed, decision, diagnostics))
-      return false;
-  }
-  decision.steps.push_back("weights of linears rounded by GPTQ");
-  return succeeded(quantize::insertQuantization(main(), constants, gramOf));
-}
-
-/// The cycles of a multiplication that is compiled on its own in a format, with its operands and result in
-/// DRAM; nothing if it does not compile so.
-std::optional<double> Compilation::State::timeAlone(Operation *op, const quantize::OperatorFormat &format) {
-  std::string key = fmt::format("{} {}", op->getName().getStringRef().str(), quantize::text(format));
-  llvm::raw_string_ostream(key) << op->getOperandTypes() << op->getResultTypes();
-  auto [found, isNew] = timesAlone.try_emplace(key);
-  if (!isNew)
-    return found->second;
-  // In a context of its own, since lowering works on whole modules; it goes there as text.
-  OpBuilder builder(&context);
-  OwningOpRef<ModuleOp> scratch = ModuleOp::create(op->getLoc());
-  builder.setInsertionPointToStart(scratch->getBody());
-  auto function = func::FuncOp::create(builder, op->getLoc(), "alone", builder.getFunctionType({}, {}));
-  Block *block = function.addEntryBlock();
-  builder.setInsertionPointToStart(block);
-  IRMapping known;
-  for (Value operand : op->getOperands()) {
-    if (known.contains(operand))
-      continue;
-    if (Operation *constant = operand.getDefiningOp<nn::ConstantOp>())
-      builder.clone(*constant, known);
-    else
-      known.map(operand, block->addArgument(operand.getType(), operand.getLoc()));
-  }
-  Operation *copy = builder.clone(*op, known);
-  copy->setAttr(quantize::formatAttr, builder.getStringAttr(quantize::text(format)));
-  func::ReturnOp::create(builder, op->getLoc(), copy->getResults());
-  function.setType(builder.getFunctionType(block->getArgumentTypes(), copy->getResultTypes()));
-  for (unsigned i = 0; i < block->getNumArguments(); ++i)
-    function.setArgAttr(i, nn::NNDialect::nameAttr, builder.getStringAttr(fmt::format("x{}", i)));
-  function.setResultAttr(0, nn::NNDialect::nameAttr, builder.getStringAttr("y"));
-  std::string text;
-  llvm::raw_string_ostream(text) << *scratch;
-
-  Options alone;
-  alone.target = options.target;
-  alone.threads = options.threads;
-  // As the whole has them: what stays in floats is stored in 16 bits.
-  if (target::matrixType(target, ElementType::F16))
-    alone.precision = Precision::Fp16;
-  else if (target::matrixType(target, ElementType::BF16))
-    alone.precision = Precision::Bf16;
-  auto state = std::make_unique<State>(alone);
-  state->target = target;
-  state->module = parseSourceString<ModuleOp>(text, ParserConfig(&state->context));
-  Diagnostics none; // What it cannot do is the answer.
-  if (!state->module || failed(quantize::insertQuantization(state->main(), state->constants)))
-    return std::nullopt;
-  Compilation compilation(std::move(state));
-  if (compilation.lowerTo(Level::Isa, none))
-    found->second = static_cast<double>(compilation.solution().cycles);
-  return found->second;
-}
-
-/// Makes multiplications of integers what --precision or the model itself asks for.
-bool Compilation::State::quantizeMain(Diagnostics &diagnostics) {
-  PassManager passes(&context);
-  passes.addPass(nn::createNNInlineSegments());
-  if (failed(passes.run(*module)))
-    return false;
-  quantizationDone = true;
-  bool wanted = options.precision == Precision::Int8;
-  const target::Accumulator *sums =
-      options.target.empty() ? nullptr : target::accumulator(target, ElementType::I8);
-  if (wanted && options.format == "int8" && !options.target.empty() &&
-      !target::check(target::CapabilityId::MatrixType, target, {.type = ElementType::I8}, "--precision=int8",
-                     diagnostics))
-    return false;
-  if (!checkCalibration(wanted, diagnostics) || (wanted && !own && !quantizeFloats(diagnostics)))
-    return false;
-  quantized = own || wanted;
-  if (quantized && sums) {
-    auto kind = static_cast<quantize::Requantization>(target.numbers().requantization() -
-                                                      target::Numbers::FLOAT_SCALE);
-    if (failed(quantize::foldQuantization(main(), kind, constants)) || !clean() ||
-        failed(quantize::boundSums(main(), sums->bits(), constants)))
-      return false;
-  }
-  if (!options.target.empty())
-    stayedFloat = quantize::inFloat(main());
-  for (const quantize::InFloat &left : quantized ? stayedFloat : std::vector<quantize::InFloat>())
-    remark::missed(NameLoc::get(StringAttr::get(&context, left.node)),
-                   remark::RemarkOpts::name("stays in floats").category("quantize"))
-        << remark::reason("{0}", left.reason);
-  return true;
-}
-
-bool Compilation::State::clean() {
-  PassManager passes(&context);
-  passes.nest<func::FuncOp>().addPass(createCanonicalizerPass());
-  passes.nest<func::FuncOp>().addPass(createCSEPass());
-  return succeeded(passes.run(*module));
 }
 
 bool Compilation::State::toLinalg(Diagnostics &diagnostics) {
@@ -599,49 +348,6 @@ std::string Compilation::text(bool withNodes) const {
   OpPrintingFlags flags;
   flags.enableDebugInfo(withNodes);
   state_->module->print(stream, flags);
-  return text;
-}
-
-std::optional<quantize::Exported> Compilation::exportQuantized(const std::string &path,
-                                                               Diagnostics &diagnostics) {
-  Forward forward(state_->context, diagnostics);
-  if (isQuantized(state_->main())) {
-    diagnostics.error(state_->model, "is quantized already",
-                      "it has operators that make integers of floats, or floats of integers",
-                      "give the model of floats that it was made from");
-    return std::nullopt;
-  }
-  if (!state_->quantizeFloats(diagnostics))
-    return std::nullopt;
-  std::vector<quantize::ExportedNode> nodes = quantize::exportedNodes(state_->main(), state_->constants);
-  if (diagnostics.hasErrors())
-    return std::nullopt;
-  return quantize::exportModel(state_->model, nodes, state_->constants, state_->context, path, diagnostics);
-}
-
-bool Compilation::quantize(Diagnostics &diagnostics) {
-  Forward forward(state_->context, diagnostics);
-  return state_->quantizeMain(diagnostics);
-}
-
-std::string Compilation::precisionTable() const {
-  return state_->decision.rows.empty() ? "" : quantize::printPrecisionTable(state_->decision.rows);
-}
-
-std::string Compilation::quantization() const {
-  if (!state_->quantized)
-    return "";
-  double all = 0;
-  for (double count : state_->work.multiplyAdds)
-    all += count;
-  double integers = state_->work.multiplyAdds[static_cast<size_t>(ElementType::I8)];
-  std::string text;
-  for (const std::string &step : state_->decision.steps)
-    text += "quantization: " + step + "\n";
-  if (all > 0)
-    text += fmt::format("int8: {:.1f} % of the multiply-adds\n", 100 * integers / all);
-  for (const quantize::InFloat &left : state_->stayedFloat)
-    text += fmt::format("in floats: {} ({}): {}\n", left.node, left.operation, left.reason);
   return text;
 }
 

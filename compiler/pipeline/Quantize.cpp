@@ -1,0 +1,240 @@
+// The step of a compilation from multiplications of floats to those of integers.
+#include "backends/npu/target/Capability.h"
+#include "backends/npu/target/Target.h"
+#include "compiler/pipeline/State.h"
+#include "compiler/quantize/Calibrate.h"
+#include "compiler/quantize/Export.h"
+#include "compiler/quantize/Grams.h"
+#include "compiler/quantize/Sensitivity.h"
+#include "dialects/nn/IR/NN.h"
+#include "dialects/nn/Transforms/Passes.h"
+
+#include <fmt/format.h>
+
+#include "mlir/IR/IRMapping.h"
+#include "mlir/IR/Remarks.h"
+#include "mlir/Parser/Parser.h"
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Transforms/Passes.h"
+
+using namespace mlir;
+
+namespace npuc::pipeline {
+namespace {
+
+bool isQuantized(func::FuncOp function) {
+  return llvm::any_of(function.front(),
+                      [](Operation &op) { return mlir::isa<nn::QuantizeOp, nn::DequantizeOp>(op); });
+}
+
+/// The formats that a target multiplies in, by its types; without a target, all.
+std::vector<std::string> formatsOf(const target::TargetDescription &target, bool hasTarget) {
+  std::vector<std::string> formats;
+  auto has = [&](ElementType type) { return !hasTarget || target::matrixType(target, type) != nullptr; };
+  bool floats = has(ElementType::F16) || has(ElementType::BF16);
+  for (const std::string &name : quantize::formatNames()) {
+    quantize::Activations kind = quantize::formatFromText(name)->activations;
+    if (kind == quantize::Activations::Float
+            ? floats
+            : has(kind == quantize::Activations::Fp8 ? ElementType::F8E4M3 : ElementType::I8))
+      formats.push_back(name);
+  }
+  return formats;
+}
+
+} // namespace
+
+bool Compilation::State::checkCalibration(bool wanted, Diagnostics &diagnostics) {
+  own = isQuantized(main());
+  if (own && !options.calibration.empty())
+    diagnostics.error("--calibration", "the model is quantized already",
+                      "its own scales are used as they are", "leave the option out");
+  else if (own && wanted)
+    diagnostics.warning("--precision=" + options.format, "changes nothing: the model is quantized already",
+                        "its own scales are used as they are", "leave the option out");
+  if (wanted && !own && options.calibration.empty())
+    diagnostics.error("--precision=" + options.format, "needs to know the ranges of the model's values", "",
+                      "--calibration=FILE.npz, with arrays named as the model's inputs");
+  return !diagnostics.hasErrors();
+}
+
+bool Compilation::State::quantizeFloats(Diagnostics &diagnostics) {
+  quantize::SamplesInMemory samples(quantize::samplesOf(main(), options.calibration, diagnostics));
+  std::vector<std::string> formats = formatsOf(target, !options.target.empty());
+  if (!llvm::is_contained(formats, options.format))
+    diagnostics.error("--precision=" + options.format, "target " + target.name() + " has no such format",
+                      fmt::format("it has {}", fmt::join(formats, ", ")));
+  if (!options.precisionTable.empty())
+    if (auto rows =
+            quantize::parsePrecisionTable(options.precisionTable, options.precisionTableFile, diagnostics))
+      quantize::applyPrecisionTable(main(), *rows, options.precisionTableFile, formats, diagnostics);
+  if (diagnostics.hasErrors())
+    return false;
+  quantize::Grams grams;
+  quantize::CalibrationOptions calibration{.threads = options.threads,
+                                           .observers = {.visitor = grams.visitor()}};
+  std::optional<quantize::Statistics> statistics =
+      quantize::observe(main(), samples, calibration, diagnostics);
+  if (!statistics)
+    return false;
+  grams.finish(pool);
+  quantize::setRanges(main(), *statistics);
+  std::optional<quantize::Decision> decided = quantize::decideFormats(
+      main(), *statistics, constants, {*quantize::formatFromText(options.format), formats});
+  if (!decided)
+    return false;
+  decision = std::move(*decided);
+  decision.steps.insert(decision.steps.begin(), fmt::format("ranges of {} samples", samples.count()));
+  auto gramOf = [&](nn::LinearOp linear, std::span<const float> factors) {
+    return grams.of(statistics->index(linear, 0), factors);
+  };
+  if (options.minCosine || options.maxSlowdown) {
+    auto timeOf = [&](Operation *op, const quantize::OperatorFormat &format) {
+      return timeAlone(op, format);
+    };
+    quantize::MixedOptions mixed{.minCosine = options.minCosine,
+                                 .maxSlowdown = options.maxSlowdown,
+                                 .available = formats,
+                                 .threads = options.threads};
+    if (!quantize::mixFormats(main(), samples, constants, gramOf, timeOf, mixed, decision, diagnostics))
+      return false;
+  }
+  decision.steps.push_back("weights of linears rounded by GPTQ");
+  return succeeded(quantize::insertQuantization(main(), constants, gramOf));
+}
+
+std::optional<double> Compilation::State::timeAlone(Operation *op, const quantize::OperatorFormat &format) {
+  std::string key = fmt::format("{} {}", op->getName().getStringRef().str(), quantize::text(format));
+  llvm::raw_string_ostream(key) << op->getOperandTypes() << op->getResultTypes();
+  auto [found, isNew] = timesAlone.try_emplace(key);
+  if (!isNew)
+    return found->second;
+  // In a context of its own, since lowering works on whole modules; it goes there as text.
+  OpBuilder builder(&context);
+  OwningOpRef<ModuleOp> scratch = ModuleOp::create(op->getLoc());
+  builder.setInsertionPointToStart(scratch->getBody());
+  auto function = func::FuncOp::create(builder, op->getLoc(), "alone", builder.getFunctionType({}, {}));
+  Block *block = function.addEntryBlock();
+  builder.setInsertionPointToStart(block);
+  IRMapping known;
+  for (Value operand : op->getOperands()) {
+    if (known.contains(operand))
+      continue;
+    if (Operation *constant = operand.getDefiningOp<nn::ConstantOp>())
+      builder.clone(*constant, known);
+    else
+      known.map(operand, block->addArgument(operand.getType(), operand.getLoc()));
+  }
+  Operation *copy = builder.clone(*op, known);
+  copy->setAttr(quantize::formatAttr, builder.getStringAttr(quantize::text(format)));
+  func::ReturnOp::create(builder, op->getLoc(), copy->getResults());
+  function.setType(builder.getFunctionType(block->getArgumentTypes(), copy->getResultTypes()));
+  for (unsigned i = 0; i < block->getNumArguments(); ++i)
+    function.setArgAttr(i, nn::NNDialect::nameAttr, builder.getStringAttr(fmt::format("x{}", i)));
+  function.setResultAttr(0, nn::NNDialect::nameAttr, builder.getStringAttr("y"));
+  std::string text;
+  llvm::raw_string_ostream(text) << *scratch;
+
+  Options alone;
+  alone.target = options.target;
+  alone.threads = options.threads;
+  // As the whole has them: what stays in floats is stored in 16 bits.
+  if (target::matrixType(target, ElementType::F16))
+    alone.precision = Precision::Fp16;
+  else if (target::matrixType(target, ElementType::BF16))
+    alone.precision = Precision::Bf16;
+  auto state = std::make_unique<State>(alone);
+  state->target = target;
+  state->module = parseSourceString<ModuleOp>(text, ParserConfig(&state->context));
+  Diagnostics none; // What it cannot do is the answer.
+  if (!state->module || failed(quantize::insertQuantization(state->main(), state->constants)))
+    return std::nullopt;
+  Compilation compilation(std::move(state));
+  if (compilation.lowerTo(Level::Isa, none))
+    found->second = static_cast<double>(compilation.solution().cycles);
+  return found->second;
+}
+
+bool Compilation::State::quantizeMain(Diagnostics &diagnostics) {
+  PassManager passes(&context);
+  passes.addPass(nn::createNNInlineSegments());
+  if (failed(passes.run(*module)))
+    return false;
+  quantizationDone = true;
+  bool wanted = options.precision == Precision::Int8;
+  const target::Accumulator *sums =
+      options.target.empty() ? nullptr : target::accumulator(target, ElementType::I8);
+  if (wanted && options.format == "int8" && !options.target.empty() &&
+      !target::check(target::CapabilityId::MatrixType, target, {.type = ElementType::I8}, "--precision=int8",
+                     diagnostics))
+    return false;
+  if (!checkCalibration(wanted, diagnostics) || (wanted && !own && !quantizeFloats(diagnostics)))
+    return false;
+  quantized = own || wanted;
+  if (quantized && sums) {
+    auto kind = static_cast<quantize::Requantization>(target.numbers().requantization() -
+                                                      target::Numbers::FLOAT_SCALE);
+    if (failed(quantize::foldQuantization(main(), kind, constants)) || !clean() ||
+        failed(quantize::boundSums(main(), sums->bits(), constants)))
+      return false;
+  }
+  if (!options.target.empty())
+    stayedFloat = quantize::inFloat(main());
+  for (const quantize::InFloat &left : quantized ? stayedFloat : std::vector<quantize::InFloat>())
+    remark::missed(NameLoc::get(StringAttr::get(&context, left.node)),
+                   remark::RemarkOpts::name("stays in floats").category("quantize"))
+        << remark::reason("{0}", left.reason);
+  return true;
+}
+
+bool Compilation::State::clean() {
+  PassManager passes(&context);
+  passes.nest<func::FuncOp>().addPass(createCanonicalizerPass());
+  passes.nest<func::FuncOp>().addPass(createCSEPass());
+  return succeeded(passes.run(*module));
+}
+
+std::optional<quantize::Exported> Compilation::exportQuantized(const std::string &path,
+                                                               Diagnostics &diagnostics) {
+  Forward forward(state_->context, diagnostics);
+  if (isQuantized(state_->main())) {
+    diagnostics.error(state_->model, "is quantized already",
+                      "it has operators that make integers of floats, or floats of integers",
+                      "give the model of floats that it was made from");
+    return std::nullopt;
+  }
+  if (!state_->quantizeFloats(diagnostics))
+    return std::nullopt;
+  std::vector<quantize::ExportedNode> nodes = quantize::exportedNodes(state_->main(), state_->constants);
+  if (diagnostics.hasErrors())
+    return std::nullopt;
+  return quantize::exportModel(state_->model, nodes, state_->constants, state_->context, path, diagnostics);
+}
+
+bool Compilation::quantize(Diagnostics &diagnostics) {
+  Forward forward(state_->context, diagnostics);
+  return state_->quantizeMain(diagnostics);
+}
+
+std::string Compilation::precisionTable() const {
+  return state_->decision.rows.empty() ? "" : quantize::printPrecisionTable(state_->decision.rows);
+}
+
+std::string Compilation::quantization() const {
+  if (!state_->quantized)
+    return "";
+  double all = 0;
+  for (double count : state_->work.multiplyAdds)
+    all += count;
+  double integers = state_->work.multiplyAdds[static_cast<size_t>(ElementType::I8)];
+  std::string text;
+  for (const std::string &step : state_->decision.steps)
+    text += "quantization: " + step + "\n";
+  if (all > 0)
+    text += fmt::format("int8: {:.1f} % of the multiply-adds\n", 100 * integers / all);
+  for (const quantize::InFloat &left : state_->stayedFloat)
+    text += fmt::format("in floats: {} ({}): {}\n", left.node, left.operation, left.reason);
+  return text;
+}
+
+} // namespace npuc::pipeline
