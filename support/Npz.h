@@ -34,10 +34,6 @@ struct NamedArray {
 /// order is transposed to row-major.
 std::optional<std::vector<NamedArray>> readArrays(const std::string &path, Diagnostics &diagnostics);
 
-/// The same of a .npy file's bytes; `where` names them in errors.
-std::optional<Array> parseNpy(std::span<const std::byte> bytes, const std::string &where,
-                              Diagnostics &diagnostics);
-
 /// Writes a .npz atomically, stored without compression; equal arrays give equal bytes, at any time and
 /// place. An error if a type is not one of NumPy's (I4, U4, F8E4M3, F8E5M2, BF16: convert first), two names
 /// are equal, or the file cannot be written.
