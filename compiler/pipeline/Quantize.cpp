@@ -70,14 +70,14 @@ bool Compilation::State::quantizeFloats(Diagnostics &diagnostics) {
       quantize::applyPrecisionTable(main(), *rows, options.precisionTableFile, formats, diagnostics);
   if (diagnostics.hasErrors())
     return false;
-  quantize::Grams grams;
-  quantize::CalibrationOptions calibration{.threads = options.threads,
-                                           .observers = {.visitor = grams.visitor()}};
+  quantize::CalibrationOptions calibration{.threads = options.threads};
+  // Other weights than those of 8 bits lose so much by being rounded that it matters what rows it is done for.
+  if (quantize::formatFromText(options.format)->weightBits != 8)
+    calibration.observers.reservoirRows *= 4;
   std::optional<quantize::Statistics> statistics =
       quantize::observe(main(), samples, calibration, diagnostics);
   if (!statistics)
     return false;
-  grams.finish(pool);
   quantize::setRanges(main(), *statistics);
   std::optional<quantize::Decision> decided = quantize::decideFormats(
       main(), *statistics, constants, {*quantize::formatFromText(options.format), formats});
@@ -86,7 +86,7 @@ bool Compilation::State::quantizeFloats(Diagnostics &diagnostics) {
   decision = std::move(*decided);
   decision.steps.insert(decision.steps.begin(), fmt::format("ranges of {} samples", samples.count()));
   auto gramOf = [&](nn::LinearOp linear, std::span<const float> factors) {
-    return grams.of(statistics->index(linear, 0), factors);
+    return quantize::gramMatrix(statistics->of(linear, 0), factors, pool);
   };
   if (options.minCosine || options.maxSlowdown) {
     auto timeOf = [&](Operation *op, const quantize::OperatorFormat &format) {
@@ -99,7 +99,6 @@ bool Compilation::State::quantizeFloats(Diagnostics &diagnostics) {
     if (!quantize::mixFormats(main(), samples, constants, gramOf, timeOf, mixed, decision, diagnostics))
       return false;
   }
-  decision.steps.push_back("weights of linears rounded by GPTQ");
   return succeeded(quantize::insertQuantization(main(), constants, gramOf));
 }
 

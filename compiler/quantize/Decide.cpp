@@ -23,6 +23,8 @@ namespace {
 constexpr double muchLost = 0.1;
 /// Scales of rows are worth their work where they lose so much less.
 constexpr double worthRows = 0.25;
+/// Where rounding to the nearest loses more, GPTQ is worth its time with 8 bits too.
+constexpr double worthGptq = 0.001;
 
 class Decider {
 public:
@@ -42,12 +44,16 @@ public:
       bool byWeights = linear && constantOf(linear.getWeight());
       if (!given)
         set(op, byWeights ? options.wanted : ofProduct(options.wanted));
-      if (byWeights && statistics.has(op, 0))
-        readers[statistics.index(op, 0)].push_back(linear);
+      if (!byWeights || !statistics.has(op, 0))
+        continue;
+      readers[statistics.index(op, 0)].push_back(linear);
+      if (unsigned bits = formatOf(op).weightBits; bits == 4 || formatOf(op).activations == Activations::Fp8)
+        op->setAttr(gptqAttr, builder.getUnitAttr());
     }
     for (auto &[tensor, linears] : readers)
-      if (!decideInput(statistics.tensors()[tensor], linears, reasons))
-        return std::nullopt;
+      for (Activations activations : {Activations::Int8, Activations::Int8Token})
+        if (!decideInput(statistics.tensors()[tensor], linears, activations, reasons))
+          return std::nullopt;
     Decision decision;
     for (auto &[op, name] : all)
       decision.rows.push_back(
@@ -55,6 +61,8 @@ public:
     if (smoothed > 0)
       decision.steps.push_back(fmt::format("smoothed {} of {} inputs, shares {:.1f} to {:.1f}", smoothed,
                                            readers.size(), leastShare, greatestShare));
+    if (size_t count = llvm::count_if(all, [](auto &each) { return each.first->hasAttr(gptqAttr); }))
+      decision.steps.push_back(fmt::format("weights of {} multiplications rounded by GPTQ", count));
     return decision;
   }
 
@@ -69,23 +77,26 @@ private:
     return std::ranges::find(options.available, format) != options.available.end();
   }
 
-  /// What a product of activations, or a convolution, is computed in where linears are in `format`.
-  static OperatorFormat ofProduct(OperatorFormat format) {
-    bool integers = format.activations == Activations::Int8 || format.activations == Activations::Int8Token;
-    return *formatFromText(integers ? "int8" : format.activations == Activations::Fp8 ? "fp8" : "float");
+  /// What a product of activations, or a convolution, is computed in where linears are in `format`. Neither
+  /// operand of a product can make up for the other's error, and one of 3 bits behind the point costs more
+  /// than products are worth.
+  OperatorFormat ofProduct(OperatorFormat format) const {
+    if (format.activations == Activations::Fp8)
+      return *formatFromText(has("float") ? "float" : "fp8");
+    return *formatFromText(format.activations == Activations::Float ? "float" : "int8");
   }
 
-  /// Factors of an input, and formats of the linears that read it.
-  bool decideInput(const TensorStatistics &seen, ArrayRef<nn::LinearOp> linears,
+  /// Factors of an input, and formats, of those linears that read it with such activations.
+  bool decideInput(const TensorStatistics &seen, ArrayRef<nn::LinearOp> linears, Activations activations,
                    llvm::DenseMap<Operation *, std::string> &reasons) {
-    SmallVector<nn::LinearOp> fixed;
+    SmallVector<nn::LinearOp> alike;
     for (nn::LinearOp linear : linears)
-      if (formatOf(linear).activations == Activations::Int8)
-        fixed.push_back(linear);
-    if (fixed.empty() || seen.rows == 0)
+      if (formatOf(linear).activations == activations)
+        alike.push_back(linear);
+    if (alike.empty() || seen.rows == 0)
       return true;
     LinearInput input{seen.reservoir, seen.least, seen.greatest, {}};
-    for (nn::LinearOp linear : fixed) {
+    for (nn::LinearOp linear : alike) {
       Constants constants(builder, linear.getLoc(), reader);
       interpret::HostTensor weight = constants.floats(constantOf(linear.getWeight()));
       if (!weight)
@@ -95,36 +106,60 @@ private:
       input.weights.push_back(weight);
     }
     // Linears of one input have one format, but where a table says otherwise.
-    OperatorFormat common = formatOf(fixed.front());
+    OperatorFormat common = formatOf(alike.front());
     input.weightBits = common.weightBits;
     input.group = common.group;
-    Smoothing smoothing = searchFactors(input, reader.threads());
-    if (smoothing.share >= 0) {
-      leastShare = smoothed == 0 ? smoothing.share : std::min(leastShare, smoothing.share);
-      greatestShare = std::max(greatestShare, smoothing.share);
-      ++smoothed;
-      for (nn::LinearOp linear : fixed)
-        linear->setAttr(factorsAttr, builder.getDenseF32ArrayAttr(smoothing.factors));
-    }
-    for (nn::LinearOp linear : fixed) {
-      std::string &reason = reasons[linear];
-      bool given = reason == "given by the table";
-      std::string lost = fmt::format("one scale loses {:.2g} of its outputs", smoothing.errors.fixed);
-      reason += "; " + lost;
-      if (given || smoothing.errors.fixed <= muchLost)
-        continue;
+    ScaleOf scale = activations == Activations::Int8 ? ScaleOf::All : ScaleOf::Row;
+    Smoothing smoothing = searchFactors(input, scale, reader.threads());
+    std::string lost = fmt::format(
+        "{} of its outputs",
+        losing(scale == ScaleOf::All ? "one scale loses" : "scales of rows lose", smoothing.error));
+    auto isGiven = [&](nn::LinearOp linear) { return reasons[linear] == "given by the table"; };
+    if (scale == ScaleOf::All && smoothing.error > muchLost && !llvm::all_of(alike, isGiven))
+      return decideBetter(input, alike, isGiven, smoothing, lost, reasons);
+    for (nn::LinearOp linear : alike)
+      reasons[linear] += "; " + lost;
+    take(alike, smoothing);
+    return true;
+  }
+
+  static std::string losing(const char *what, double error) { return fmt::format("{} {:.2g}", what, error); }
+
+  /// Of linears to which one scale for all values costs too much.
+  bool decideBetter(const LinearInput &input, ArrayRef<nn::LinearOp> linears,
+                    llvm::function_ref<bool(nn::LinearOp)> isGiven, const Smoothing &fixed,
+                    const std::string &lost, llvm::DenseMap<Operation *, std::string> &reasons) {
+    Smoothing rows = searchFactors(input, ScaleOf::Row, reader.threads());
+    for (nn::LinearOp linear : linears) {
       OperatorFormat better = formatOf(linear);
-      std::string more = fmt::format("scales of rows lose {:.2g}", smoothing.errors.token);
       better.activations = Activations::Int8Token;
-      if (!has(text(better).c_str()) || smoothing.errors.token > worthRows * smoothing.errors.fixed)
+      bool byRows = has(text(better).c_str()) && rows.error <= worthRows * fixed.error;
+      if (!byRows)
         better = OperatorFormat{Activations::Float, 0};
-      reason = lost + ", " + more;
-      if (has(text(better).c_str()))
-        set(linear, better);
-      else
-        reason += "; the target has nothing better";
+      if (isGiven(linear) || !has(text(better).c_str())) {
+        reasons[linear] += "; " + lost + (isGiven(linear) ? "" : "; the target has nothing better");
+        take(linear, fixed);
+        continue;
+      }
+      reasons[linear] = lost + ", " + losing("scales of rows lose", rows.error);
+      set(linear, better);
+      if (byRows)
+        take(linear, rows);
     }
     return true;
+  }
+
+  void take(ArrayRef<nn::LinearOp> linears, const Smoothing &smoothing) {
+    for (nn::LinearOp linear : linears)
+      if (smoothing.error > worthGptq)
+        linear->setAttr(gptqAttr, builder.getUnitAttr());
+    if (smoothing.share < 0)
+      return;
+    leastShare = smoothed == 0 ? smoothing.share : std::min(leastShare, smoothing.share);
+    greatestShare = std::max(greatestShare, smoothing.share);
+    ++smoothed;
+    for (nn::LinearOp linear : linears)
+      linear->setAttr(factorsAttr, builder.getDenseF32ArrayAttr(smoothing.factors));
   }
 
   func::FuncOp function;

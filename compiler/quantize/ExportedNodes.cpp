@@ -65,6 +65,12 @@ std::optional<ExportedNode::Input> Reader::input(OpOperand &operand) {
     ExportedNode::Input input;
     input.operand = operand.getOperandNumber();
     input.row = quantize.getType().getShape().back();
+    Value x = quantize.getInput();
+    if (auto cast = x.getDefiningOp<nn::CastOp>())
+      x = cast.getInput();
+    if (auto product = x.getDefiningOp<nn::MulOp>())
+      if (auto factors = product->getAttrOfType<DenseF32ArrayAttr>(factorsAttr))
+        input.factors = factors.asArrayRef().vec();
     return input;
   }
   std::optional<Grid> grid = quantize ? this->grid(dequantize) : std::nullopt;

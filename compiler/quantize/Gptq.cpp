@@ -1,6 +1,7 @@
 #include "compiler/quantize/Gptq.h"
 
 #include "compiler/quantize/Panel.h"
+#include "support/ElementType.h"
 
 #include <algorithm>
 #include <cmath>
@@ -26,7 +27,17 @@ Step stepOf(const WeightGrid &grid, int64_t columns, int64_t row, int64_t column
 }
 
 double nearest(double weight, Step step, const WeightGrid &grid) {
+  if (grid.fp8)
+    return fromF8E4M3(toF8E4M3(static_cast<float>(weight / step.scale), true));
   return std::clamp<double>(std::nearbyint(weight / step.scale) + step.zero, grid.least, grid.greatest);
+}
+
+int8_t codeOf(double number, const WeightGrid &grid) {
+  return static_cast<int8_t>(grid.fp8 ? toF8E4M3(static_cast<float>(number), true) : number);
+}
+
+double numberOf(int8_t code, const WeightGrid &grid) {
+  return grid.fp8 ? fromF8E4M3(static_cast<uint8_t>(code)) : code;
 }
 
 /// Scale and zero that lay the grid over [least, greatest].
@@ -97,24 +108,29 @@ public:
 
   /// Rounds all rows; `factor` is Rᵀ, whose row i has what errors before i weigh in it. The errors of rows
   /// done take the place of their weights.
-  void round(const std::vector<double> &factor, std::span<int8_t> integers) {
+  void round(const std::vector<double> &factor, std::span<int8_t> codes) {
     const PanelKernels &kernels = panelKernels(simdLevel());
-    for (int64_t i = 0; i < rows; ++i) {
-      const double *weighs = &factor[static_cast<size_t>(i * rows)];
-      double sums[panelWidth] = {};
-      kernels.addRows(weighs, left.data(), i, sums);
-      roundRow(i, sums, weighs[i], integers);
+    for (int64_t a = 0; a < rows; a += panelSums) {
+      double sums[panelSums * panelWidth] = {};
+      const double *weighs = &factor[static_cast<size_t>(a * rows)];
+      int64_t count = std::min(panelSums, rows - a);
+      kernels.addRows(weighs, rows, count, left.data(), a, sums);
+      for (int64_t s = 0; s < count; ++s, weighs += rows) {
+        double *sum = &sums[s * panelWidth];
+        kernels.addRows(weighs + a, rows, 1, &left[static_cast<size_t>(a * panelWidth)], s, sum);
+        roundRow(a + s, sum, weighs[a + s], codes);
+      }
     }
   }
 
 private:
-  void roundRow(int64_t i, const double *sum, double diagonal, std::span<int8_t> integers) {
+  void roundRow(int64_t i, const double *sum, double diagonal, std::span<int8_t> codes) {
     int64_t row = order[static_cast<size_t>(i)];
     for (int64_t c = 0; c < width; ++c) {
       Step step = stepOf(grid, columns, row, first + c);
       double &w = left[static_cast<size_t>(i * panelWidth + c)];
       double q = nearest(w + sum[c] / diagonal, step, grid);
-      integers[static_cast<size_t>(row * columns + first + c)] = static_cast<int8_t>(q);
+      codes[static_cast<size_t>(row * columns + first + c)] = codeOf(q, grid);
       w -= step.scale * (q - step.zero);
     }
   }
@@ -155,13 +171,13 @@ WeightGrid weightGrid(std::span<const float> weights, int64_t rows, int64_t colu
 
 std::vector<int8_t> roundToNearest(std::span<const float> weights, int64_t rows, int64_t columns,
                                    const WeightGrid &grid) {
-  std::vector<int8_t> integers(weights.size());
+  std::vector<int8_t> codes(weights.size());
   for (int64_t r = 0; r < rows; ++r)
     for (int64_t c = 0; c < columns; ++c) {
       auto at = static_cast<size_t>(r * columns + c);
-      integers[at] = static_cast<int8_t>(nearest(weights[at], stepOf(grid, columns, r, c), grid));
+      codes[at] = codeOf(nearest(weights[at], stepOf(grid, columns, r, c), grid), grid);
     }
-  return integers;
+  return codes;
 }
 
 bool factorUpper(std::vector<double> &matrix, int64_t size, ThreadPool &pool) {
@@ -177,11 +193,13 @@ bool factorUpper(std::vector<double> &matrix, int64_t size, ThreadPool &pool) {
     for (int64_t j = begin; j < end; ++j)
       for (int64_t l = 0; l < tail; ++l)
         done[static_cast<size_t>(l * panelWidth + j - begin)] = at(j, end + l);
-    pool.run(end, [&](int64_t i) {
-      double sums[panelWidth] = {};
-      kernels.addRows(tail > 0 ? &at(i, end) : nullptr, done.data(), tail, sums);
-      for (int64_t j = std::max(i, begin); j < end; ++j)
-        at(i, j) -= sums[j - begin];
+    pool.run((end + panelSums - 1) / panelSums, [&](int64_t block) {
+      double sums[panelSums * panelWidth] = {};
+      int64_t first = block * panelSums, count = std::min(panelSums, end - first);
+      kernels.addRows(&matrix[static_cast<size_t>(first * size)] + end, size, count, done.data(), tail, sums);
+      for (int64_t i = first; i < first + count; ++i)
+        for (int64_t j = std::max(i, begin); j < end; ++j)
+          at(i, j) -= sums[(i - first) * panelWidth + j - begin];
     });
     // The triangle on the diagonal, then the rows above it, each from right to left.
     auto row = [&](int64_t i) {
@@ -233,14 +251,14 @@ std::optional<std::vector<int8_t>> gptq(std::span<const float> weights, int64_t 
   for (int64_t i = 0; i < rows; ++i)
     for (int64_t j = 0; j < i; ++j)
       factor[static_cast<size_t>(i * rows + j)] = factor[static_cast<size_t>(j * rows + i)];
-  std::vector<int8_t> integers(weights.size());
+  std::vector<int8_t> codes(weights.size());
   pool.run(panels(columns), [&](int64_t p) {
-    Rounding(weights, rows, columns, p * panelWidth, order, grid).round(factor, integers);
+    Rounding(weights, rows, columns, p * panelWidth, order, grid).round(factor, codes);
   });
-  return integers;
+  return codes;
 }
 
-double productError(std::span<const float> weights, std::span<const int8_t> integers, int64_t rows,
+double productError(std::span<const float> weights, std::span<const int8_t> codes, int64_t rows,
                     int64_t columns, std::span<const double> gram, const WeightGrid &grid, ThreadPool &pool) {
   std::vector<double> errors(static_cast<size_t>(columns));
   pool.run(columns, [&](int64_t c) {
@@ -248,7 +266,7 @@ double productError(std::span<const float> weights, std::span<const int8_t> inte
     for (int64_t r = 0; r < rows; ++r) {
       Step step = stepOf(grid, columns, r, c);
       auto at = static_cast<size_t>(r * columns + c);
-      e[static_cast<size_t>(r)] = weights[at] - step.scale * (integers[at] - step.zero);
+      e[static_cast<size_t>(r)] = weights[at] - step.scale * (numberOf(codes[at], grid) - step.zero);
     }
     double sum = 0;
     for (int64_t r = 0; r < rows; ++r) {

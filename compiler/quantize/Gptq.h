@@ -12,12 +12,14 @@ namespace npuc::quantize {
 
 /// The numbers that the weights of a matrix of `rows` x `columns` may become: scale · (q - zero) with q from
 /// `least` to `greatest`. A scale (and a zero) holds for `group` successive rows of one column: scales[r /
-/// group * columns + c]. `zeros` is empty where all are 0.
+/// group * columns + c]. `zeros` is empty where all are 0. A weight's code is q, or with `fp8`, where q is a
+/// number of e4m3, its bits.
 struct WeightGrid {
   std::vector<float> scales;
   std::vector<int32_t> zeros;
   int64_t group = 0;
   int32_t least = -127, greatest = 127;
+  bool fp8 = false;
 };
 
 /// A grid of `bits` bits (symmetric from -2^(bits-1)+1 for 8 bits, from -2^(bits-1) below; asymmetric from
@@ -28,7 +30,7 @@ struct WeightGrid {
 WeightGrid weightGrid(std::span<const float> weights, int64_t rows, int64_t columns, unsigned bits,
                       int64_t group, bool asymmetric, std::span<const double> importance, ThreadPool &pool);
 
-/// Each weight as the nearest integer of the grid.
+/// The code of each weight's nearest number of the grid.
 std::vector<int8_t> roundToNearest(std::span<const float> weights, int64_t rows, int64_t columns,
                                    const WeightGrid &grid);
 
@@ -39,7 +41,7 @@ struct GptqOptions {
   double damping = 0.01;
 };
 
-/// Weights (`rows` x `columns`, row-major) as integers of `grid` such that ‖X W - X Q‖² is small, where
+/// Weights (`rows` x `columns`, row-major) as codes of `grid` such that ‖X W - X Q‖² is small, where
 /// `gram` is XᵀX (`rows` x `rows`, up to a factor). GPTQ (Frantar et al. 2022) in the form of Babai's nearest
 /// plane: with XᵀX = R Rᵀ, R upper triangular, the norm is Σ_i |R_ii e_i + Σ_{j<i} R_ji e_j|² with e = w - q,
 /// so that row i is rounded to w_i + Σ_{j<i} R_ji e_j / R_ii. Rows are taken in the order of their inputs'
@@ -50,7 +52,7 @@ std::optional<std::vector<int8_t>> gptq(std::span<const float> weights, int64_t 
                                         ThreadPool &pool, const GptqOptions &options = {});
 
 /// Σ over columns of (w - q)ᵀ XᵀX (w - q): the squared error of the products. `gram` as above.
-double productError(std::span<const float> weights, std::span<const int8_t> integers, int64_t rows,
+double productError(std::span<const float> weights, std::span<const int8_t> codes, int64_t rows,
                     int64_t columns, std::span<const double> gram, const WeightGrid &grid, ThreadPool &pool);
 
 /// The upper triangular R with R Rᵀ = `matrix` (`size` x `size`, row-major, symmetric, positive definite): a

@@ -83,9 +83,9 @@ public:
     bool ok = true;
     for (Operation *op : all)
       ok &= succeeded(quantize(op));
-    for (Operation &op : function.front())
-      for (StringRef name : {rangesAttr, formatAttr, factorsAttr})
-        op.removeAttr(name);
+    for (auto &[op, name] : multiplications(function))
+      for (StringRef attribute : {rangesAttr, formatAttr, factorsAttr, gptqAttr})
+        op->removeAttr(attribute);
     return success(ok);
   }
 
@@ -165,7 +165,7 @@ private:
         scale *= integers.scale;
       result = {around(x, scales, integers, loc), integers.scale};
     } else if (format.activations == Activations::Int8Token) {
-      result.value = aroundRows(builder, loc, x);
+      result.value = aroundRows(builder, loc, factors.empty() ? x : divided(x, factors, loc));
     } else if (format.activations == Activations::Fp8) {
       result.value =
           aroundFp8(builder, loc, x, fp8Scale(least, greatest), Float8E4M3FNType::get(builder.getContext()));
@@ -174,11 +174,26 @@ private:
     return result;
   }
 
+  /// x over the factors, which a quantization with one scale does on its way and one by rows does not.
+  Value divided(Value x, const std::vector<float> &factors, Location loc) {
+    std::vector<float> inverse;
+    for (float factor : factors)
+      inverse.push_back(1 / factor);
+    FloatType f32 = builder.getF32Type();
+    RankedTensorType type = typeOf(x);
+    if (!type.getElementType().isF32())
+      x = nn::CastOp::create(builder, loc, type.clone(f32), x);
+    auto product = nn::MulOp::create(builder, loc, x, Constants(builder, loc, reader).scale(inverse));
+    product->setAttr(factorsAttr, builder.getDenseF32ArrayAttr(factors));
+    if (type.getElementType().isF32())
+      return product;
+    return nn::CastOp::create(builder, loc, type, product);
+  }
+
   LogicalResult quantizeLinear(nn::LinearOp linear, const OperatorFormat &format) {
     Constants constants(builder, linear.getLoc(), reader);
-    // Only division by one scale is part of a quantization.
-    std::vector<float> factors =
-        format.activations == Activations::Int8 ? factorsOf(linear) : std::vector<float>();
+    bool integers = format.activations == Activations::Int8 || format.activations == Activations::Int8Token;
+    std::vector<float> factors = integers ? factorsOf(linear) : std::vector<float>();
     TypedAttr weight = asF32(constantOf(linear.getWeight()));
     int64_t n = linear.getTransposed() ? 0 : 1;
     if (!factors.empty())
@@ -188,23 +203,45 @@ private:
     if (!elements)
       return failure();
     Input input = quantizedInput(linear, format, factors);
+    const bool gptq = gramOf && linear->hasAttr(gptqAttr);
     Value rounded;
-    if (format.weightBits == 0)
+    if (gptq || format.weightBits == 4)
+      rounded = roundedWeights(linear, format, elements, factors, input.scale, gptq);
+    else if (format.weightBits == 0)
       rounded = fp8Weights(weight, linear.getWeight().getType(), magnitudes(elements, n), n, linear.getLoc());
-    else if (format.weightBits == 8)
+    else
       rounded = weights(weight, linear.getWeight().getType(),
                         weightScales(magnitudes(elements, n), linear.getBias(), input.scale, constants), n,
                         linear.getLoc());
-    else
-      rounded = groupedWeights(linear, format, elements, factors);
     linear.getInputMutable().assign(input.value);
     linear.getWeightMutable().assign(rounded);
     return success();
   }
 
-  /// Weights of 4 bits in groups, kept in memory: rounded by GPTQ if the input's Gram matrix is known.
-  Value groupedWeights(nn::LinearOp linear, const OperatorFormat &format, interpret::HostTensor elements,
-                       const std::vector<float> &factors) {
+  /// The grid that a linear's weights ([rows, columns]) are laid on.
+  WeightGrid gridOf(nn::LinearOp linear, const OperatorFormat &format, const interpret::HostTensor &elements,
+                    float inputScale, std::span<const double> importance) {
+    if (format.weightBits == 4)
+      return weightGrid({elements.data<float>(), static_cast<size_t>(elements.count())}, elements.dim(0),
+                        elements.dim(1), 4, format.group, format.asymmetric, importance, reader.threads());
+    WeightGrid grid;
+    grid.group = elements.dim(0);
+    grid.scales = magnitudes(elements, 1);
+    grid.fp8 = format.weightBits == 0;
+    if (grid.fp8) {
+      for (float &scale : grid.scales)
+        scale = fp8Scale(-scale, scale);
+    } else {
+      Constants constants(builder, linear.getLoc(), reader);
+      grid.scales = weightScales(grid.scales, linear.getBias(), inputScale, constants);
+    }
+    return grid;
+  }
+
+  /// Weights rounded to what their grid has, by GPTQ if so and the input's Gram matrix is known, and kept in
+  /// memory.
+  Value roundedWeights(nn::LinearOp linear, const OperatorFormat &format, interpret::HostTensor elements,
+                       const std::vector<float> &factors, float inputScale, bool byGptq) {
     Location loc = linear.getLoc();
     Constants constants(builder, loc, reader);
     ThreadPool &pool = reader.threads();
@@ -214,34 +251,38 @@ private:
       elements = interpret::transpose(pool, elements, std::vector<int64_t>{1, 0});
     std::span<const float> w(elements.data<float>(), static_cast<size_t>(elements.count()));
     std::vector<double> gram, importance;
-    if (gramOf)
+    if (byGptq)
       gram = gramOf(linear, factors);
     for (int64_t i = 0; !gram.empty() && i < rows; ++i)
       importance.push_back(gram[static_cast<size_t>(i * rows + i)]);
-    WeightGrid grid =
-        weightGrid(w, rows, columns, format.weightBits, format.group, format.asymmetric, importance, pool);
-    std::optional<std::vector<int8_t>> q;
+    WeightGrid grid = gridOf(linear, format, elements, inputScale, importance);
+    std::optional<std::vector<int8_t>> codes;
     if (!gram.empty())
-      q = gptq(w, rows, columns, gram, grid, pool);
-    if (!q)
-      q = roundToNearest(w, rows, columns, grid);
+      codes = gptq(w, rows, columns, gram, grid, pool);
+    if (!codes)
+      codes = roundToNearest(w, rows, columns, grid);
     // Zero points of 4 bits are of unsigned integers, 8 above the signed ones.
     bool isUnsigned = !grid.zeros.empty();
+    auto type = grid.fp8                 ? ElementType::F8E4M3
+                : format.weightBits == 8 ? ElementType::I8
+                : isUnsigned             ? ElementType::U4
+                                         : ElementType::I4;
     auto tensor = [&](std::vector<int8_t> values, int64_t count) {
       for (int8_t &value : values)
         value = static_cast<int8_t>(value + (isUnsigned ? 8 : 0));
-      return oriented(interpret::HostTensor::of(isUnsigned ? ElementType::U4 : ElementType::I4,
-                                                {count, columns}, values),
-                      transposed);
+      return oriented(interpret::HostTensor::of(type, {count, columns}, values), transposed);
     };
+    Value integers = constants.inMemory(tensor(std::move(*codes), rows)), zeros, scales;
+    RankedTensorType result = linear.getWeight().getType();
+    if (format.weightBits != 4)
+      return nn::DequantizeOp::create(builder, loc, result, integers, constants.scale(grid.scales), Value(),
+                                      grid.scales.size() > 1 ? n : 0, 0);
     int64_t groups = static_cast<int64_t>(grid.scales.size()) / columns;
-    Value integers = constants.inMemory(tensor(std::move(*q), rows)), zeros;
-    Value scales = constants.inMemory(
+    scales = constants.inMemory(
         oriented(interpret::HostTensor::of(ElementType::F32, {groups, columns}, grid.scales), transposed));
     if (isUnsigned)
       zeros = constants.inMemory(tensor({grid.zeros.begin(), grid.zeros.end()}, groups));
-    return nn::DequantizeOp::create(builder, loc, linear.getWeight().getType(), integers, scales, zeros,
-                                    1 - n, format.group);
+    return nn::DequantizeOp::create(builder, loc, result, integers, scales, zeros, 1 - n, format.group);
   }
 
   interpret::HostTensor oriented(const interpret::HostTensor &matrix, bool transposed) {

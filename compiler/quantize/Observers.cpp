@@ -33,20 +33,6 @@ bool isProbability(Value value) {
   return false;
 }
 
-/// Calls `visit` with the rows that count, as many of them at once as stand together.
-void visitRows(const RowVisitor &visit, size_t tensor, std::span<const float> values, size_t length,
-               const std::vector<bool> &rowCounts, ThreadPool &pool) {
-  size_t rows = values.size() / length;
-  auto counts = [&](size_t row) { return rowCounts.empty() || rowCounts[row]; };
-  for (size_t r = 0; r < rows; ++r) {
-    size_t begin = r;
-    while (r < rows && counts(r))
-      ++r;
-    if (r > begin)
-      visit(tensor, length, values.subspan(begin * length, (r - begin) * length), pool);
-  }
-}
-
 } // namespace
 
 unsigned observedOperands(Operation *op) {
@@ -104,8 +90,6 @@ void Observers::observe(const interpret::Observation &seen, size_t sample, const
     auto length = static_cast<size_t>(wide.rank() == 0 ? 1 : wide.shape().back());
     std::vector<bool> rowCounts = padding.rowsThatCount(seen.operation->getOperand(i));
     tensor.count(values, length, rowCounts, options_.reservoirRows, pool);
-    if (tensor.isLinearInput && options_.visitor)
-      visitRows(options_.visitor, found->second, values, length, rowCounts, pool);
   }
 }
 

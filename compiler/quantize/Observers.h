@@ -44,15 +44,9 @@ private:
   llvm::DenseMap<std::pair<mlir::Operation *, unsigned>, size_t> numbers_;
 };
 
-/// Sees rows of a linear's input while they are counted, [rows, channels] without padding; `tensor` is its
-/// number in Statistics. Each counted row exactly once, in order; `pool` may be used.
-using RowVisitor =
-    std::function<void(size_t tensor, size_t channels, std::span<const float> rows, ThreadPool &pool)>;
-
 struct ObserverOptions {
   size_t reservoirRows = 512;
   uint64_t seed = 1;
-  RowVisitor visitor = {};
 };
 
 /// Fills Statistics from runs of the interpreter.

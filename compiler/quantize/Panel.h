@@ -9,10 +9,14 @@ namespace npuc::quantize {
 
 /// So many columns of a matrix, rows one after another without gaps, are a panel.
 inline constexpr int64_t panelWidth = 32;
+/// So many rows of sums are computed at once, since that takes as many reads of the panel as one.
+inline constexpr int64_t panelSums = 4;
 
 struct PanelKernels {
-  /// sums[c] += Σ_{l < rows} factors[l] · panel[l · panelWidth + c], in order of l.
-  void (*addRows)(const double *factors, const double *panel, int64_t rows, double *sums);
+  /// sums[s · panelWidth + c] += Σ_{l < rows} factors[s · stride + l] · panel[l · panelWidth + c], in order
+  /// of l, for s < count <= panelSums.
+  void (*addRows)(const double *factors, int64_t stride, int64_t count, const double *panel, int64_t rows,
+                  double *sums);
 };
 
 NPUC_SIMD_VERSIONS(PanelKernels, panelKernels)

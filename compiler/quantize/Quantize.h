@@ -16,9 +16,13 @@ namespace npuc::quantize {
 /// How a machine brings sums to few bits: see TargetDescription's Numbers.
 enum class Requantization : uint8_t { FloatScale, FixedPoint, ShiftMultiplyShift };
 
-/// On an nn.linear by weights: a factor for each channel of its input, by which integers with one scale are
-/// divided and the weights multiplied; an array of floats.
+/// On an nn.linear by weights: a factor for each channel of its input, by which what becomes integers is
+/// divided and the weights multiplied; an array of floats. Later on the nn.mul that divides, where scales are
+/// each row's own.
 inline constexpr llvm::StringLiteral factorsAttr = "nn.factors";
+
+/// On an nn.linear by weights: its weights are rounded by GPTQ, not each to the nearest.
+inline constexpr llvm::StringLiteral gptqAttr = "nn.gptq";
 
 /// For a linear by weights, XᵀX of its input X over `factors` (one for each channel, or none): of the
 /// samples, up to a factor; channels x channels. Empty if it is not known.
@@ -26,8 +30,8 @@ using GramOf = std::function<std::vector<double>(nn::LinearOp linear, std::span<
 
 /// Puts quantize and dequantize around the operands of every multiplication of floats that has ranges (see
 /// Calibrate.h), in the format that its attribute names (see Precision.h; without one, int8). Weights become
-/// the nearest integers, of linears with 4 bits those that GPTQ finds with the Gram matrix, where `gramOf`
-/// knows one. The function then means what the integers will compute, up to how sums are requantized.
+/// the nearest numbers, of linears with gptqAttr those that GPTQ finds where `gramOf` knows a Gram matrix.
+/// The function then means what the integers will compute, up to how sums are requantized.
 mlir::LogicalResult insertQuantization(mlir::func::FuncOp function, interpret::ConstantReader &constants,
                                        const GramOf &gramOf = {});
 

@@ -9,8 +9,8 @@
 namespace npuc::quantize {
 namespace {
 
-/// As many columns suffice to tell candidates apart.
-constexpr int64_t mostColumns = 192;
+/// As many columns, and rows, suffice to tell candidates apart.
+constexpr int64_t mostColumns = 192, mostRows = 512;
 
 std::vector<float> magnitudes(std::span<const float> least, std::span<const float> greatest) {
   std::vector<float> most(least.size());
@@ -27,7 +27,7 @@ public:
     group = input.group > 0 ? input.group : channels;
     least.assign(input.channels(), 0);
     greatest = least;
-    for (int64_t r = 0; r < static_cast<int64_t>(input.rows.size()) / channels; ++r) {
+    for (int64_t r = 0; r < std::min(mostRows, static_cast<int64_t>(input.rows.size()) / channels); ++r) {
       std::span<const float> row = input.rows.subspan(static_cast<size_t>(r * channels), input.channels());
       if (r % 2 == 1)
         rows.insert(rows.end(), row.begin(), row.end());
@@ -65,37 +65,33 @@ public:
   /// Of the rows that ranges are taken from, by channel.
   std::vector<float> greatestInputs() const { return magnitudes(least, greatest); }
 
-  double fixed(const std::vector<float> &factors) const { return fixed(factors, least, greatest); }
-
-  double fixed(const std::vector<float> &factors, std::span<const float> least,
+  /// With the range, by channel, of half of the rows, or of all that was seen.
+  double error(const std::vector<float> &factors, ScaleOf scale) const {
+    return error(factors, scale, least, greatest);
+  }
+  double error(const std::vector<float> &factors, ScaleOf scale, std::span<const float> least,
                std::span<const float> greatest) const {
     float low = 0, high = 0;
     for (size_t k = 0; k < factors.size(); ++k) {
       low = std::min(low, least[k] / factors[k]);
       high = std::max(high, greatest[k] / factors[k]);
     }
-    Format format = asymmetric(low, high);
-    std::vector<float> x = rows;
-    pool.run(count, [&](int64_t r) {
-      float *row = &x[static_cast<size_t>(r * channels)];
-      for (size_t k = 0; k < factors.size(); ++k) {
-        float q = std::nearbyint(row[k] / (format.scale * factors[k])) + static_cast<float>(format.zeroPoint);
-        row[k] = (std::clamp(q, -128.0f, 127.0f) - static_cast<float>(format.zeroPoint)) * format.scale;
-      }
-    });
-    return error(x, rounded(factors));
-  }
-
-  double token() const {
     std::vector<float> x = rows;
     pool.run(count, [&](int64_t r) {
       std::span<float> row(&x[static_cast<size_t>(r * channels)], static_cast<size_t>(channels));
-      auto [low, high] = std::ranges::minmax(row);
-      float scale = symmetric(low, high).scale;
+      for (size_t k = 0; k < row.size(); ++k)
+        row[k] /= factors[k];
+      Format format = asymmetric(low, high);
+      if (scale == ScaleOf::Row) {
+        auto [lowest, highest] = std::ranges::minmax(row);
+        format = symmetric(lowest, highest);
+      }
+      auto zero = static_cast<float>(format.zeroPoint);
       for (float &value : row)
-        value = std::nearbyint(value / scale) * scale;
+        value =
+            (std::clamp(std::nearbyint(value / format.scale) + zero, -128.0f, 127.0f) - zero) * format.scale;
     });
-    return error(x, rounded(std::vector<float>(static_cast<size_t>(channels), 1)));
+    return error(x, rounded(factors));
   }
 
 private:
@@ -178,23 +174,23 @@ std::vector<float> balance(std::span<const float> activations, std::span<const f
   return factors;
 }
 
-Smoothing searchFactors(const LinearInput &input, ThreadPool &pool) {
-  Smoothing best{std::vector<float>(input.channels(), 1), -1, {}};
+Smoothing searchFactors(const LinearInput &input, ScaleOf scale, ThreadPool &pool) {
+  Smoothing best{std::vector<float>(input.channels(), 1), -1, 0};
   if (input.rows.size() < 2 * input.channels())
     return best;
   Trial trial(input, pool);
   std::vector<float> half = trial.greatestInputs(), all = magnitudes(input.least, input.greatest);
-  double lowest = trial.fixed(best.factors);
+  double lowest = trial.error(best.factors, scale);
   for (int tenth = 1; tenth <= 10; ++tenth) {
     double share = tenth / 10.0;
-    double error = trial.fixed(balance(half, trial.greatestWeights(), share));
+    double error = trial.error(balance(half, trial.greatestWeights(), share), scale);
     if (error >= lowest)
       continue;
     lowest = error;
     best.factors = balance(all, trial.greatestWeights(), share);
     best.share = share;
   }
-  best.errors = {trial.fixed(best.factors, input.least, input.greatest), trial.token()};
+  best.error = trial.error(best.factors, scale, input.least, input.greatest);
   return best;
 }
 

@@ -32,23 +32,22 @@ struct LinearInput {
 /// 0, every factor is 1.
 std::vector<float> balance(std::span<const float> activations, std::span<const float> weights, double share);
 
-/// Mean over rows of |y' - y|² / |y|², y = x W of every second row; y' by integers, of 8 bits for x. Of many
-/// columns every n-th is taken. Rows count alike, however large: one token of thousandfold magnitude says
-/// nothing about the others.
-struct LinearErrors {
-  double fixed = 0; ///< One scale and zero point for all values, after division by the factors.
-  double token = 0; ///< A scale for each row, without factors.
-};
-
 struct Smoothing {
   std::vector<float> factors;
   double share = 0; ///< Of `balance`; negative where no factors are best.
-  LinearErrors errors;
+  /// Mean over rows of |y' - y|² / |y|², y = x W of every second row; y' by integers, of 8 bits for x. Of
+  /// many columns every n-th is taken. Rows count alike, however large: one token of thousandfold magnitude
+  /// says nothing about the others.
+  double error = 0;
 };
 
-/// Tries no factors and shares from 0.1 to 1 and takes what has the least error with one static range for the
-/// input and the nearest integers of the weights. Factors and ranges of a trial are those of one half of the
-/// rows, and its error that of the other half; the result's are of all that was seen.
-Smoothing searchFactors(const LinearInput &input, ThreadPool &pool);
+/// What one scale holds of an input's integers.
+enum class ScaleOf : uint8_t { All, Row };
+
+/// Tries no factors and shares from 0.1 to 1 and takes what has the least error with the nearest integers of
+/// the weights and, for the input, one static range, or one for each row. Factors and ranges of a trial are
+/// those of one half of the rows, and its error that of the other half; the result's are of all that was
+/// seen.
+Smoothing searchFactors(const LinearInput &input, ScaleOf scale, ThreadPool &pool);
 
 } // namespace npuc::quantize

@@ -174,21 +174,6 @@ TEST_CASE("a reservoir keeps its size, and each row as probably as another", "[q
   CHECK(std::abs(fromFirstHalf - 1600) < 5 * 28);
 }
 
-TEST_CASE("a visitor sees every row of a linear's input once, in order", "[quantize]") {
-  auto samples = normalSamples(3);
-  std::vector<float> wanted, seen;
-  for (const auto &sample : samples)
-    for (float x : valuesOf(sample[0]))
-      wanted.push_back(x);
-  auto visit = [&](size_t tensor, size_t, std::span<const float> rows, ThreadPool &) {
-    CHECK(tensor == 0);
-    seen.insert(seen.end(), rows.begin(), rows.end());
-  };
-  Model m(oneLinear);
-  statisticsOf(m, samples, {.threads = 2, .observers = {.visitor = visit}});
-  CHECK(seen == wanted);
-}
-
 TEST_CASE("readers of one tensor share its statistics; names are unique", "[quantize]") {
   Model m(R"(func.func @main(%x: tensor<2x2xf32> {nn.name = "x"}) -> (tensor<2x2xf32>, tensor<2x2xf32>) {
     %v = nn.constant dense<1.0> : tensor<2x2xf32>

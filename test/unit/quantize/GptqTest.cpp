@@ -1,5 +1,6 @@
 #include "compiler/quantize/Gptq.h"
 #include "compiler/quantize/Panel.h"
+#include "support/ElementType.h"
 
 #include <catch2/catch.hpp>
 
@@ -168,24 +169,51 @@ TEST_CASE("threads change nothing", "[gptq]") {
 TEST_CASE("rows of a panel are added in order, with every kind of vector instructions", "[gptq]") {
   std::mt19937 random(1);
   std::normal_distribution<double> normal;
-  constexpr int64_t rows = 37;
-  std::vector<double> factors, panel, before;
-  for (int64_t i = 0; i < rows * panelWidth; ++i)
-    panel.push_back(normal(random));
-  for (int64_t l = 0; l < rows; ++l)
-    factors.push_back(normal(random));
-  for (int64_t c = 0; c < panelWidth; ++c)
-    before.push_back(normal(random));
+  constexpr int64_t rows = 37, stride = 41;
+  auto numbers = [&](int64_t count) {
+    std::vector<double> values;
+    for (int64_t i = 0; i < count; ++i)
+      values.push_back(normal(random));
+    return values;
+  };
+  std::vector<double> panel = numbers(rows * panelWidth), factors = numbers(panelSums * stride),
+                      before = numbers(panelSums * panelWidth);
   for (int level = 0; level <= static_cast<int>(simdLevel()); ++level)
-    for (int64_t count : {int64_t{0}, int64_t{1}, rows}) {
-      std::vector<double> sums = before, wanted = before;
-      panelKernels(static_cast<SimdLevel>(level)).addRows(factors.data(), panel.data(), count, sums.data());
-      for (int64_t l = 0; l < count; ++l)
-        for (int64_t c = 0; c < panelWidth; ++c)
-          wanted[static_cast<size_t>(c)] +=
-              factors[static_cast<size_t>(l)] * panel[static_cast<size_t>(l * panelWidth + c)];
-      CHECK(sums == wanted);
-    }
+    for (int64_t count = 1; count <= panelSums; ++count)
+      for (int64_t added : {int64_t{0}, int64_t{1}, rows}) {
+        std::vector<double> sums = before, wanted = before;
+        panelKernels(static_cast<SimdLevel>(level))
+            .addRows(factors.data(), stride, count, panel.data(), added, sums.data());
+        for (int64_t s = 0; s < count; ++s)
+          for (int64_t l = 0; l < added; ++l)
+            for (int64_t c = 0; c < panelWidth; ++c)
+              wanted[static_cast<size_t>(s * panelWidth + c)] +=
+                  factors[static_cast<size_t>(s * stride + l)] *
+                  panel[static_cast<size_t>(l * panelWidth + c)];
+        CHECK(sums == wanted); // Also what lies beyond `count` is as it was.
+      }
+}
+
+TEST_CASE("numbers of fp8 are rounded to their own steps", "[gptq]") {
+  // e4m3: 3 bits behind the point. From 16 on a step is 2: 17.5 is 18; below 2^-6 a step is 2^-9.
+  ThreadPool pool(1);
+  WeightGrid grid{{1, 2}, {}, 2, -127, 127, true};
+  std::vector<float> weights = {17.5f, -35.f, 0.001f, 10000.f}; // [2, 2]
+  std::vector<int8_t> q = roundToNearest(weights, 2, 2, grid);
+  auto value = [&](size_t i) { return fromF8E4M3(static_cast<uint8_t>(q[i])); };
+  CHECK(value(0) == 18);
+  CHECK(value(1) == -18); // -35 / 2 = -17.5
+  CHECK(value(2) == std::ldexp(1.f, -9));
+  CHECK(value(3) == 448); // 5000: the greatest number.
+  for (unsigned seed : {1u, 2u, 3u}) {
+    Problem p(96, 20, seed);
+    WeightGrid columns = p.grid(8, 96, pool);
+    columns.fp8 = true;
+    for (float &scale : columns.scales)
+      scale *= 127.f / 448;
+    double nearest = p.error(roundToNearest(p.weights, p.rows, p.columns, columns), columns, pool);
+    CHECK(p.error(*gptq(p.weights, p.rows, p.columns, p.gram, columns, pool), columns, pool) < nearest / 3);
+  }
 }
 
 TEST_CASE("inputs that are always 0, and data that are none", "[gptq]") {

@@ -35,7 +35,7 @@ struct Sample {
       rows[static_cast<size_t>(row * channels + k)] *= factor;
   }
 
-  Smoothing search() {
+  Smoothing search(ScaleOf scale = ScaleOf::All) {
     least.assign(static_cast<size_t>(channels), 0);
     greatest = least;
     for (size_t i = 0; i < rows.size(); ++i) {
@@ -46,7 +46,7 @@ struct Sample {
     ThreadPool pool(2);
     LinearInput input{
         rows, least, greatest, {HostTensor::of(ElementType::F32, {channels, columns}, weights)}};
-    return searchFactors(input, pool);
+    return searchFactors(input, scale, pool);
   }
 };
 
@@ -77,28 +77,37 @@ TEST_CASE("a channel of outliers is smoothed away", "[smooth]") {
   // One step of its range of about ±200 is 1.6, and the error of rounding 64 channels to that, 64 · 1.6² /
   // 12, is that share of y's size for each weight, 63 + 60²; smoothed it must be far less than that of plain
   // rounding.
-  CHECK(found.errors.fixed < 64 * 1.6 * 1.6 / 12 / (63 + 3600) / 3);
+  CHECK(found.error < 64 * 1.6 * 1.6 / 12 / (63 + 3600) / 3);
 }
 
 TEST_CASE("one row of outliers is what scales of rows are for", "[smooth]") {
   Sample sample(200, 64, 32);
   sample.scaleRow(17, 1000);
-  Smoothing found = sample.search();
+  Smoothing found = sample.search(), byRow = sample.search(ScaleOf::Row);
   // A step of the common range of about ±3000 is 23, and the other rows lie within ±4: factors can only even
   // out the row itself.
-  CHECK(found.errors.fixed > 100 * found.errors.token);
+  CHECK(found.error > 100 * byRow.error);
   // Each row on its own: steps of about 2.5 / 127, their error a millionth's hundred: (1/127)² · 2.5² / 12 of
   // both operands.
-  CHECK(found.errors.token < 2e-4);
+  CHECK(byRow.error < 2e-4);
+}
+
+TEST_CASE("a channel of outliers is smoothed away for scales of rows too", "[smooth]") {
+  Sample sample(200, 64, 32);
+  sample.scaleChannel(5, 60);
+  Smoothing found = sample.search(ScaleOf::Row);
+  CHECK(found.share >= 0.1);
+  // As above: a row's step is that of its outlier, 60 · 0.8 / 127 in the mean or more, if nothing is
+  // smoothed.
+  CHECK(found.error < 64 * 0.38 * 0.38 / 12 / (63 + 3600) / 2);
 }
 
 TEST_CASE("where channels are alike, little is lost either way", "[smooth]") {
   Sample sample(100, 32, 600); // More columns than are tried.
-  Smoothing found = sample.search();
-  CHECK(found.errors.fixed < 5e-4);
-  CHECK(found.errors.token < 2e-4);
+  CHECK(sample.search().error < 5e-4);
+  CHECK(sample.search(ScaleOf::Row).error < 2e-4);
   // Nothing seen: nothing is known.
   ThreadPool pool(1);
-  Smoothing none = searchFactors({{}, sample.least, sample.greatest, {}}, pool);
+  Smoothing none = searchFactors({{}, sample.least, sample.greatest, {}}, ScaleOf::All, pool);
   CHECK(none.factors == std::vector<float>(32, 1));
 }
