@@ -153,13 +153,20 @@ ElementType declaredType(mlir::Attribute narrowed, ElementType own) {
   return declared ? *elementTypeOf(declared.getValue()) : own;
 }
 
+GivenArray givenArray(mlir::func::FuncOp function, unsigned argument) {
+  auto type = llvm::cast<mlir::RankedTensorType>(function.getArgumentTypes()[argument]);
+  ElementType declared = declaredType(function.getArgAttr(argument, "nn.narrowed"), elementTypeOf(type));
+  return {nameOf(function.getArgAttrDict(argument), "argument", argument),
+          hasNumPyType(declared) ? declared : ElementType::F32, shapeOf(type)};
+}
+
 std::optional<std::vector<HostTensor>> bindArguments(mlir::func::FuncOp function,
                                                      std::span<const NamedArray> inputs, ThreadPool &pool,
                                                      Diagnostics &diagnostics) {
   std::vector<HostTensor> bound(function.getNumArguments());
   std::vector<std::string> names;
   for (unsigned i = 0; i < function.getNumArguments(); ++i)
-    names.push_back(nameOf(function.getArgAttrDict(i), "argument", i));
+    names.push_back(givenArray(function, i).name);
   size_t before = diagnostics.errorCount();
   for (const NamedArray &input : inputs) {
     auto found = std::find(names.begin(), names.end(), input.name);
@@ -178,7 +185,7 @@ std::optional<std::vector<HostTensor>> bindArguments(mlir::func::FuncOp function
     auto range = function.getArgAttrOfType<mlir::DenseI64ArrayAttr>(index, "nn.range");
     ElementType element = elementTypeOf(type),
                 wanted = declaredType(function.getArgAttr(index, "nn.narrowed"), element),
-                given = hasNumPyType(wanted) ? wanted : ElementType::F32;
+                given = givenArray(function, index).type;
     std::string where = "input '" + input.name + "'";
     if (input.array.type != given)
       diagnostics.error(where, "its type is " + std::string(name(input.array.type)),

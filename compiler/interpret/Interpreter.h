@@ -14,6 +14,7 @@
 #include <functional>
 #include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 namespace npuc::interpret {
@@ -75,6 +76,15 @@ private:
   llvm::DenseMap<mlir::Attribute, HostTensor> kept_;
   size_t keptBytes_ = 0;
 };
+
+/// What a function takes for an argument: an array of its name, its type as the model declares it (f32 where
+/// NumPy lacks that) and its shape.
+struct GivenArray {
+  std::string name;
+  ElementType type;
+  Shape shape;
+};
+GivenArray givenArray(mlir::func::FuncOp function, unsigned argument);
 
 /// Binds arrays to a function's arguments by name, as Interpreter::run does.
 std::optional<std::vector<HostTensor>> bindArguments(mlir::func::FuncOp function,

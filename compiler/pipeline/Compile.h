@@ -4,13 +4,14 @@
 
 #include "backends/npu/schedule/Scheduler.h"
 #include "backends/npu/target/target.pb.h"
+#include "compiler/quantize/Ranges.h"
 #include "support/Diagnostic.h"
-#include "support/Npz.h"
 
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/MLIRContext.h"
 #include "mlir/IR/OwningOpRef.h"
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -55,9 +56,15 @@ struct Options {
   /// For Int8, one of both: formats are mixed, by measuring, so that the cosine at the outputs is at least so
   /// much on the samples, or that operators together take at most so many times what the fastest formats do.
   std::optional<double> minCosine, maxSlowdown;
-  /// For Int8: inputs from which ranges are taken; see quantize::samplesOf. A model that is quantized needs
-  /// none.
-  std::vector<NamedArray> calibration;
+  /// For Int8: files and folders of samples of the inputs, from which ranges are taken by `ranges`; see
+  /// quantize::SampleFiles. A model that is quantized needs none.
+  std::vector<std::string> calibration;
+  quantize::RangeOptions ranges;
+  /// For Int8: the text of a calibration table (see quantize::CalibrationTable), whose lines go before what
+  /// samples give, and which takes their place if it has all tensors; and its file for errors.
+  std::string calibrationTable, calibrationTableFile;
+  /// Told what takes long while it does: a few words.
+  std::function<void(const std::string &step)> progress;
   /// Multiplications stay those of the model's nodes, for exportQuantized: no attention is recovered, and no
   /// layers are outlined.
   bool byNodes = false;
@@ -105,6 +112,8 @@ public:
   std::string quantization() const;
   /// The format of each multiplication as a precision table; empty if the options asked for none.
   std::string precisionTable() const;
+  /// The range of each tensor as a calibration table; empty if the options asked for no integers.
+  std::string calibrationTable() const;
 
   /// Imported `byNodes`: quantizes as --precision=int8 does and writes the model with QuantizeLinear and
   /// DequantizeLinear to an ONNX file; see quantize::exportModel.

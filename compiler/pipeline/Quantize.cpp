@@ -3,8 +3,11 @@
 #include "backends/npu/target/Target.h"
 #include "compiler/pipeline/State.h"
 #include "compiler/quantize/Calibrate.h"
+#include "compiler/quantize/ChooseRanges.h"
 #include "compiler/quantize/Export.h"
 #include "compiler/quantize/Grams.h"
+#include "compiler/quantize/Guards.h"
+#include "compiler/quantize/SampleFiles.h"
 #include "compiler/quantize/Sensitivity.h"
 #include "dialects/nn/IR/NN.h"
 #include "dialects/nn/Transforms/Passes.h"
@@ -46,21 +49,34 @@ std::vector<std::string> formatsOf(const target::TargetDescription &target, bool
 
 bool Compilation::State::checkCalibration(bool wanted, Diagnostics &diagnostics) {
   own = isQuantized(main());
-  if (own && !options.calibration.empty())
-    diagnostics.error("--calibration", "the model is quantized already",
+  bool hasSamples = !options.calibration.empty(), hasTable = !options.calibrationTable.empty();
+  if (own && (hasSamples || hasTable))
+    diagnostics.error(hasSamples ? "--calibration" : "--calibration-table", "the model is quantized already",
                       "its own scales are used as they are", "leave the option out");
   else if (own && wanted)
     diagnostics.warning("--precision=" + options.format, "changes nothing: the model is quantized already",
                         "its own scales are used as they are", "leave the option out");
-  if (wanted && !own && options.calibration.empty())
+  if (wanted && !own && !hasSamples && !hasTable)
     diagnostics.error("--precision=" + options.format, "needs to know the ranges of the model's values", "",
                       "--calibration=FILE.npz, with arrays named as the model's inputs");
+  if (!hasSamples && (options.minCosine || options.maxSlowdown))
+    diagnostics.error(options.minCosine ? "--min-cosine" : "--max-slowdown", "needs samples to measure on",
+                      "", "--calibration=FILE.npz, with arrays named as the model's inputs");
   return !diagnostics.hasErrors();
 }
 
-bool Compilation::State::quantizeFloats(Diagnostics &diagnostics) {
-  quantize::SamplesInMemory samples(quantize::samplesOf(main(), options.calibration, diagnostics));
-  std::vector<std::string> formats = formatsOf(target, !options.target.empty());
+struct Compilation::State::Given {
+  quantize::Statistics statistics; ///< Nothing counted yet.
+  std::optional<quantize::SampleFiles> samples = {};
+  quantize::CalibrationTable table = {};
+};
+
+std::optional<Compilation::State::Given>
+Compilation::State::readGiven(const std::vector<std::string> &formats, Diagnostics &diagnostics) {
+  Given given{.statistics = quantize::Statistics(main())};
+  if (!options.calibration.empty())
+    given.samples =
+        quantize::SampleFiles::open(quantize::sampleInputs(main()), options.calibration, diagnostics);
   if (!llvm::is_contained(formats, options.format))
     diagnostics.error("--precision=" + options.format, "target " + target.name() + " has no such format",
                       fmt::format("it has {}", fmt::join(formats, ", ")));
@@ -68,25 +84,62 @@ bool Compilation::State::quantizeFloats(Diagnostics &diagnostics) {
     if (auto rows =
             quantize::parsePrecisionTable(options.precisionTable, options.precisionTableFile, diagnostics))
       quantize::applyPrecisionTable(main(), *rows, options.precisionTableFile, formats, diagnostics);
+  if (!options.calibrationTable.empty())
+    if (auto table = quantize::CalibrationTable::parse(options.calibrationTable, options.calibrationTableFile,
+                                                       diagnostics)) {
+      quantize::checkTable(*table, options.calibrationTableFile, given.statistics,
+                           !options.calibration.empty(), diagnostics);
+      given.table = std::move(*table);
+    }
   if (diagnostics.hasErrors())
+    return std::nullopt;
+  return given;
+}
+
+bool Compilation::State::quantizeFloats(Diagnostics &diagnostics) {
+  std::vector<std::string> formats = formatsOf(target, !options.target.empty());
+  std::optional<Given> given = readGiven(formats, diagnostics);
+  if (!given)
     return false;
-  quantize::CalibrationOptions calibration{.threads = options.threads};
-  // Other weights than those of 8 bits lose so much by being rounded that it matters what rows it is done for.
-  if (quantize::formatFromText(options.format)->weightBits != 8)
-    calibration.observers.reservoirRows *= 4;
-  std::optional<quantize::Statistics> statistics =
-      quantize::observe(main(), samples, calibration, diagnostics);
-  if (!statistics)
-    return false;
-  quantize::setRanges(main(), *statistics);
+  quantize::Statistics &statistics = given->statistics;
+  quantize::Guards guards;
+  size_t count = given->samples ? given->samples->count() : 0;
+  if (given->samples) {
+    quantize::CalibrationOptions calibration{.threads = options.threads};
+    // Other weights than those of 8 bits lose so much by being rounded that it matters what rows it is done
+    // for.
+    if (quantize::formatFromText(options.format)->weightBits != 8)
+      calibration.observers.reservoirRows *= 4;
+    calibration.onSample = [&](size_t sample, std::span<const NamedArray> inputs) {
+      guards.see(inputs);
+      tell(fmt::format("calibrating: sample {} of {}", sample + 1, count));
+    };
+    std::optional<quantize::Statistics> seen =
+        quantize::observe(main(), *given->samples, calibration, diagnostics);
+    if (!seen)
+      return false;
+    statistics = std::move(*seen);
+    decision.steps.push_back(fmt::format("ranges of {} samples", count));
+  }
+  tell("choosing formats and ranges");
   std::optional<quantize::Decision> decided = quantize::decideFormats(
-      main(), *statistics, constants, {*quantize::formatFromText(options.format), formats});
+      main(), statistics, constants, {*quantize::formatFromText(options.format), formats});
   if (!decided)
     return false;
-  decision = std::move(*decided);
-  decision.steps.insert(decision.steps.begin(), fmt::format("ranges of {} samples", samples.count()));
+  std::optional<quantize::ChosenRanges> chosen =
+      quantize::chooseRanges(main(), statistics, given->table, constants, options.ranges);
+  if (!chosen)
+    return false;
+  decision.rows = std::move(decided->rows);
+  llvm::append_range(decision.steps, decided->steps);
+  if (!given->table.entries.empty())
+    decision.steps.push_back(fmt::format("ranges of {} tensors from {}", given->table.entries.size(),
+                                         options.calibrationTableFile));
+  if (given->samples)
+    guards.warn(chosen->guarded(statistics), diagnostics);
+  ranges = std::move(chosen->table);
   auto gramOf = [&](nn::LinearOp linear, std::span<const float> factors) {
-    return quantize::gramMatrix(statistics->of(linear, 0), factors, pool);
+    return quantize::gramMatrix(statistics.of(linear, 0), factors, pool);
   };
   if (options.minCosine || options.maxSlowdown) {
     auto timeOf = [&](Operation *op, const quantize::OperatorFormat &format) {
@@ -96,9 +149,11 @@ bool Compilation::State::quantizeFloats(Diagnostics &diagnostics) {
                                  .maxSlowdown = options.maxSlowdown,
                                  .available = formats,
                                  .threads = options.threads};
-    if (!quantize::mixFormats(main(), samples, constants, gramOf, timeOf, mixed, decision, diagnostics))
+    if (!quantize::mixFormats(main(), *given->samples, constants, gramOf, timeOf, mixed, decision,
+                              diagnostics))
       return false;
   }
+  tell("rounding weights");
   return succeeded(quantize::insertQuantization(main(), constants, gramOf));
 }
 
@@ -217,6 +272,10 @@ bool Compilation::quantize(Diagnostics &diagnostics) {
 
 std::string Compilation::precisionTable() const {
   return state_->decision.rows.empty() ? "" : quantize::printPrecisionTable(state_->decision.rows);
+}
+
+std::string Compilation::calibrationTable() const {
+  return state_->ranges.entries.empty() ? "" : state_->ranges.text();
 }
 
 std::string Compilation::quantization() const {

@@ -7,6 +7,7 @@
 #include "compiler/pipeline/Dialects.h"
 #include "compiler/pipeline/PlanReport.h"
 #include "compiler/pipeline/Work.h"
+#include "compiler/quantize/CalibrationTable.h"
 #include "compiler/quantize/Decide.h"
 #include "compiler/quantize/Quantize.h"
 #include "support/ThreadPool.h"
@@ -35,6 +36,7 @@ struct Compilation::State {
   bool own = false; ///< Quantized when it came.
   std::vector<quantize::InFloat> stayedFloat;
   quantize::Decision decision;
+  quantize::CalibrationTable ranges;
   /// By operation, types and format.
   std::map<std::string, std::optional<double>> timesAlone;
   bool quantizationDone = false;
@@ -59,12 +61,20 @@ struct Compilation::State {
   /// Makes multiplications of integers what --precision or the model itself asks for.
   bool quantizeMain(Diagnostics &diagnostics);
   bool checkCalibration(bool wanted, Diagnostics &diagnostics);
+  /// What the options name files of: formats of operators, which it sets, ranges, and samples (none if a
+  /// table takes their place). Tells all that is wrong with any of them.
+  struct Given;
+  std::optional<Given> readGiven(const std::vector<std::string> &formats, Diagnostics &diagnostics);
   /// Quantizes a model of floats: what its multiplications see on the samples, formats and factors, integers.
   bool quantizeFloats(Diagnostics &diagnostics);
   /// The cycles of a multiplication that is compiled on its own in a format, with its operands and result in
   /// DRAM; nothing if it does not compile so.
   std::optional<double> timeAlone(mlir::Operation *op, const quantize::OperatorFormat &format);
   bool clean();
+  void tell(const std::string &step) const {
+    if (options.progress)
+      options.progress(step);
+  }
 };
 
 /// The node or the place in a file that an operation came from.

@@ -1,75 +1,38 @@
 #include "compiler/quantize/Calibrate.h"
 
+#include "compiler/interpret/HostTensor.h"
 #include "compiler/interpret/Interpreter.h"
+#include "compiler/interpret/kernels/Cast.h"
 #include "compiler/quantize/Padding.h"
-#include "dialects/nn/IR/NN.h"
-
-#include "mlir/IR/Builders.h"
 
 #include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
 
 using namespace mlir;
 
 namespace npuc::quantize {
 namespace {
 
-std::string shapeText(ArrayRef<int64_t> shape) {
-  return fmt::format("[{}]", fmt::join(shape, ", "));
-}
+/// So many samples that cannot be used are told one by one.
+constexpr size_t mostBad = 8;
 
-/// How many samples of `wanted` shape the array holds; 0 if it holds none.
-int64_t countSamples(ArrayRef<int64_t> found, ArrayRef<int64_t> wanted) {
-  if (found == wanted)
-    return 1;
-  if (found.size() == wanted.size() + 1)
-    return found.drop_front() == wanted ? found[0] : 0;
-  bool stacked = !wanted.empty() && found.size() == wanted.size() &&
-                 found.drop_front() == wanted.drop_front() && wanted[0] > 0 && found[0] % wanted[0] == 0;
-  return stacked ? found[0] / wanted[0] : 0;
+/// Infinity may be a mask's.
+void checkNumbers(std::span<const NamedArray> inputs, ThreadPool &pool, Diagnostics &diagnostics) {
+  for (const NamedArray &input : inputs) {
+    if (!isFloat(input.array.type))
+      continue;
+    interpret::HostTensor wide = interpret::cast(pool, interpret::fromArray(input.array), ElementType::F64);
+    const auto *x = wide.data<double>(), *end = x + wide.count();
+    const auto *found = std::find_if(x, end, [](double value) { return std::isnan(value); });
+    if (found != end)
+      diagnostics.error(fmt::format("input '{}'", input.name), fmt::format("element {} is NaN", found - x),
+                        "no range holds it", "correct the sample, or leave it out");
+  }
 }
 
 } // namespace
-
-std::vector<std::vector<NamedArray>> samplesOf(func::FuncOp function, const std::vector<NamedArray> &arrays,
-                                               Diagnostics &diagnostics) {
-  int64_t samples = 0;
-  std::string first;
-  std::vector<std::vector<NamedArray>> result;
-  for (const NamedArray &array : arrays) {
-    // A name that is no input is an error of the interpreter's, with the names that there are.
-    ArrayRef<int64_t> wanted = array.array.shape;
-    for (BlockArgument argument : function.getArguments()) {
-      auto name = function.getArgAttrOfType<StringAttr>(argument.getArgNumber(), nn::NNDialect::nameAttr);
-      if (name && name.getValue() == array.name)
-        wanted = cast<RankedTensorType>(argument.getType()).getShape();
-    }
-    int64_t count = countSamples(array.array.shape, wanted);
-    if (count == 0) {
-      diagnostics.error(
-          "calibration input '" + array.name + "'", "does not hold samples of the model's input",
-          fmt::format("it has the shape {}, the input {}", shapeText(array.array.shape), shapeText(wanted)),
-          "give samples stacked along a leading dimension, or another --shape");
-      continue;
-    }
-    if (samples != 0 && count != samples) {
-      diagnostics.error("calibration input '" + array.name + "'",
-                        fmt::format("has {} samples, '{}' has {}", count, first, samples));
-      continue;
-    }
-    samples = count;
-    first = first.empty() ? array.name : first;
-    result.resize(static_cast<size_t>(samples));
-    size_t bytes = array.array.data.size() / static_cast<size_t>(samples);
-    for (size_t i = 0; i < result.size(); ++i) {
-      auto begin = array.array.data.begin() + static_cast<ptrdiff_t>(i * bytes);
-      result[i].push_back(
-          {array.name, {array.array.type, wanted.vec(), {begin, begin + static_cast<ptrdiff_t>(bytes)}}});
-    }
-  }
-  if (arrays.empty())
-    diagnostics.error("calibration", "the file has no arrays", "", "arrays are named as the model's inputs");
-  return diagnostics.hasErrors() ? std::vector<std::vector<NamedArray>>() : result;
-}
 
 bool SamplesInMemory::forEach(llvm::function_ref<bool(size_t, std::span<const NamedArray>)> use,
                               Diagnostics &) const {
@@ -84,32 +47,31 @@ std::optional<Statistics> observe(func::FuncOp function, const Samples &samples,
   Observers observers(function, options.observers);
   Padding padding(function);
   interpret::Interpreter interpreter(function, {.threads = options.threads});
+  size_t bad = 0;
   auto run = [&](size_t sample, std::span<const NamedArray> inputs) {
+    if (options.onSample)
+      options.onSample(sample, inputs);
+    Diagnostics own;
     auto see = [&](const interpret::Observation &seen) {
-      observers.observe(seen, sample, padding, interpreter.threads(), diagnostics);
+      observers.observe(seen, padding, interpreter.threads(), own);
     };
-    return padding.read(inputs, diagnostics) && interpreter.run(inputs, diagnostics, see) &&
-           !diagnostics.hasErrors();
+    checkNumbers(inputs, interpreter.threads(), own);
+    if (!own.hasErrors() && padding.read(inputs, own))
+      interpreter.run(inputs, own, see);
+    bad += own.hasErrors();
+    for (const Diagnostic &found : own.all())
+      if (bad <= mostBad)
+        diagnostics.error(fmt::format("{}: {}", samples.nameOf(sample), found.where), found.what, found.why,
+                          found.hint);
+    return true;
   };
-  if (!samples.forEach(run, diagnostics))
+  samples.forEach(run, diagnostics);
+  if (bad > mostBad)
+    diagnostics.error("calibration", fmt::format("{} more of {} samples cannot be used either", bad - mostBad,
+                                                 samples.count()));
+  if (diagnostics.hasErrors())
     return std::nullopt;
   return observers.take();
-}
-
-void setRanges(func::FuncOp function, const Statistics &statistics) {
-  Builder builder(function.getContext());
-  for (Operation &op : function.front()) {
-    SmallVector<Attribute> entries;
-    for (unsigned i = 0; i < observedOperands(&op); ++i) {
-      const TensorStatistics &tensor = statistics.of(&op, i);
-      std::vector<float> zero = {0}, one = {1};
-      entries.push_back(
-          builder.getArrayAttr({builder.getDenseF32ArrayAttr(tensor.isProbability ? zero : tensor.least),
-                                builder.getDenseF32ArrayAttr(tensor.isProbability ? one : tensor.greatest)}));
-    }
-    if (!entries.empty())
-      op.setAttr(rangesAttr, builder.getArrayAttr(entries));
-  }
 }
 
 } // namespace npuc::quantize

@@ -10,14 +10,15 @@
 #include <functional>
 #include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 namespace npuc::quantize {
 
 /// On a multiplication (nn.linear, nn.matmul, nn.conv, nn.attention): an array with one entry for each of its
 /// leading operands that it multiplies and that are no weights, each [least, greatest] as two arrays of
-/// floats. Of the input of an nn.linear by weights they have one element for each index of its last
-/// dimension, else one.
+/// floats: of one element, the range of x over its factors (see Quantize.h); or, of the input of an nn.linear
+/// by weights, of one for each index of its last dimension, the ranges of x.
 inline constexpr llvm::StringLiteral rangesAttr = "nn.ranges";
 
 /// Sets of a model's inputs, given one at a time and as often as they are asked for.
@@ -29,6 +30,8 @@ public:
   /// with errors, if a sample cannot be read.
   virtual bool forEach(llvm::function_ref<bool(size_t, std::span<const NamedArray>)> use,
                        Diagnostics &diagnostics) const = 0;
+  /// What errors call a sample.
+  virtual std::string nameOf(size_t sample) const { return "calibration sample " + std::to_string(sample); }
 };
 
 /// Samples in memory.
@@ -43,25 +46,17 @@ private:
   std::vector<std::vector<NamedArray>> samples_;
 };
 
-/// The names and arrays of a calibration file as sets of inputs of `function`. An array has its input's shape
-/// (one sample), or more in front: a leading dimension that counts samples, or a first dimension that is a
-/// multiple of the input's. All arrays have equally many samples. Errors name what does not fit.
-std::vector<std::vector<NamedArray>>
-samplesOf(mlir::func::FuncOp function, const std::vector<NamedArray> &arrays, Diagnostics &diagnostics);
-
 struct CalibrationOptions {
   unsigned threads = 0;
   ObserverOptions observers = {};
+  /// Called with the number and the inputs of each sample before it runs.
+  std::function<void(size_t sample, std::span<const NamedArray> inputs)> onSample = {};
 };
 
 /// Runs `function` (nn operations in one block, no calls) on each sample and counts what its multiplications
-/// of floats read. Nothing, and errors, if a sample is not the model's, or gives a NaN or infinity (which
-/// names the tensor and the sample).
+/// of floats read. Nothing, and an error for each sample that is not the model's, that has a NaN or that
+/// gives a multiplication NaN or infinity (which names the tensor); of more than eight such samples a count.
 std::optional<Statistics> observe(mlir::func::FuncOp function, const Samples &samples,
                                   const CalibrationOptions &options, Diagnostics &diagnostics);
-
-/// Sets the attribute above on every multiplication that was observed, to the least and greatest value seen,
-/// of a softmax to [0, 1].
-void setRanges(mlir::func::FuncOp function, const Statistics &statistics);
 
 } // namespace npuc::quantize

@@ -96,8 +96,10 @@ public:
     if (diagnostics.errorCount() != before)
       return std::nullopt;
     for (CalibrationEntry &entry : table.entries)
-      if (auto found = factors.find(entry.name); found != factors.end())
+      if (auto found = factors.find(entry.name); found != factors.end()) {
         entry.factors = std::move(found->second);
+        entry.factorsLine = factorLines.at(entry.name);
+      }
     return std::move(table);
   }
 
@@ -148,6 +150,7 @@ private:
                   "names with spaces stand in double quotes");
     CalibrationEntry entry;
     entry.name = words[0].text;
+    entry.line = line;
     size_t before = diagnostics.errorCount();
     entry.range = {take<float>(words, 1, "least value"), take<float>(words, 2, "greatest value")};
     if (diagnostics.errorCount() == before && entry.range.least > entry.range.greatest)

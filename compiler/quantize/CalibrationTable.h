@@ -19,11 +19,13 @@ struct CalibrationEntry {
   std::string name;
   Interval range;
   /// How the range was chosen: a method's name, or any word in a table that was edited.
-  std::string method;
+  std::string method = {};
   double clippedShare = 0;
-  Interval seen;
+  Interval seen = {};
   uint64_t values = 0, samples = 0;
-  std::vector<float> factors;
+  std::vector<float> factors = {};
+  /// Where the entry and its factors stood in a file, from 1; else 0.
+  size_t line = 0, factorsLine = 0;
 };
 
 struct CalibrationTable {

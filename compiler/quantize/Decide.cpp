@@ -47,7 +47,9 @@ public:
       if (!byWeights || !statistics.has(op, 0))
         continue;
       readers[statistics.index(op, 0)].push_back(linear);
-      if (unsigned bits = formatOf(op).weightBits; bits == 4 || formatOf(op).activations == Activations::Fp8)
+      OperatorFormat format = formatOf(op);
+      if ((format.weightBits == 4 || format.activations == Activations::Fp8) &&
+          !statistics.of(op, 0).reservoir.empty())
         op->setAttr(gptqAttr, builder.getUnitAttr());
     }
     for (auto &[tensor, linears] : readers)

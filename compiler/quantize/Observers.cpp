@@ -65,8 +65,10 @@ Statistics::Statistics(func::FuncOp function, uint64_t seed) {
     }
 }
 
-void Observers::observe(const interpret::Observation &seen, size_t sample, const Padding &padding,
-                        ThreadPool &pool, Diagnostics &diagnostics) {
+void Observers::observe(const interpret::Observation &seen, const Padding &padding, ThreadPool &pool,
+                        Diagnostics &diagnostics) {
+  if (diagnostics.hasErrors()) // What follows has them from there.
+    return;
   for (unsigned i = 0; i < observedOperands(seen.operation); ++i) {
     auto found = statistics_.numbers_.find({seen.operation, i});
     if (found == statistics_.numbers_.end() ||
@@ -80,11 +82,9 @@ void Observers::observe(const interpret::Observation &seen, size_t sample, const
     if (values.empty())
       continue;
     if (hasNonFinite(values)) {
-      if (!diagnostics.hasErrors()) // What follows has them from here.
-        diagnostics.error(
-            interpret::nodeName(seen.operation),
-            fmt::format("calibration sample {} gives NaN or infinity in its operand {}", sample, i),
-            "a range cannot hold them", "remove the sample, or correct its inputs");
+      diagnostics.error(interpret::nodeName(seen.operation),
+                        fmt::format("its operand {} has NaN or infinity", i), "no range holds them",
+                        "correct the sample, or leave it out");
       return;
     }
     auto length = static_cast<size_t>(wide.rank() == 0 ? 1 : wide.shape().back());

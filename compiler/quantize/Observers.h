@@ -57,8 +57,9 @@ public:
       : options_(std::move(options)), statistics_(function, options_.seed) {}
 
   /// Counts what one operation reads; to be called for each operation of a run, samples one after another.
-  /// A NaN or infinity is an error that names the tensor and the sample. `padding` has read that sample.
-  void observe(const interpret::Observation &seen, size_t sample, const Padding &padding, ThreadPool &pool,
+  /// The first NaN or infinity is an error that names the tensor; after one nothing is counted. `padding` has
+  /// read that sample, and `diagnostics` are its own.
+  void observe(const interpret::Observation &seen, const Padding &padding, ThreadPool &pool,
                Diagnostics &diagnostics);
 
   Statistics take() { return std::move(statistics_); }

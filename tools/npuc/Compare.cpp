@@ -103,7 +103,8 @@ std::string text(const std::vector<Row> &rows, double tolerance) {
 bool compareModel(Options &options, Session &session) {
   Diagnostics &d = session.diagnostics;
   std::optional<std::vector<NamedArray>> inputs = readArrays(options.inputs, d);
-  if (!inputs || !options.model.finish(*inputs, d))
+  if (!inputs || !options.model.finish(*inputs, d) ||
+      !checkFiles(options.model.writtenFiles(), options.model.files(), d))
     return false;
   std::unique_ptr<pipeline::Compilation> compilation = import(options.model.model, options.model.compile, d);
   if (!compilation)
@@ -112,7 +113,7 @@ bool compareModel(Options &options, Session &session) {
   auto main = *compilation->module().getOps<mlir::func::FuncOp>().begin();
   interpret::Interpreter interpreter(main, {.threads = options.model.compile.threads});
   std::optional<std::vector<NamedArray>> expected = interpreter.run(*inputs, d);
-  if (!expected || !lower(*compilation, pipeline::Level::Isa, d))
+  if (!expected || !lower(*compilation, pipeline::Level::Isa, d) || !options.model.write(*compilation, d))
     return false;
   bool isFp16 =
       compilation->module()

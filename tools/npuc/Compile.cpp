@@ -29,10 +29,10 @@ bool compileModel(Options &options, Session &session) {
   bool good = options.model.finish({}, d);
   std::vector<NamedFile> read = options.model.files();
   read.push_back({"--resume-from", options.resumeFrom});
-  if (!checkFiles({{"--output", options.output == "-" ? "" : options.output},
-                   {"--write-precision-table", options.precisionTable}},
-                  read, d) ||
-      !good)
+  std::vector<NamedFile> written = options.model.writtenFiles();
+  written.push_back({"--output", options.output == "-" ? "" : options.output});
+  written.push_back({"--write-precision-table", options.precisionTable});
+  if (!checkFiles(written, read, d) || !good)
     return false;
   std::optional<pipeline::Level> level =
       options.emit.empty() ? pipeline::Level::Isa : pipeline::levelFromName(options.emit);
@@ -50,7 +50,7 @@ bool compileModel(Options &options, Session &session) {
   const bool lowered = !d.hasErrors() && compilation && lower(*compilation, *level, d, dump);
   for (size_t i = 0; compilation && i < compilation->remarks().size(); ++i)
     d.add(compilation->remarks()[i]);
-  if (!lowered)
+  if (!lowered || !options.model.write(*compilation, d))
     return false;
   if (!options.precisionTable.empty() && !writeText(options.precisionTable, compilation->precisionTable(), d))
     return false;

@@ -2,7 +2,10 @@
 
 #include "compiler/import/Import.h"
 #include "compiler/quantize/Precision.h"
+#include "compiler/quantize/SampleFiles.h"
 #include "support/File.h"
+#include "tools/npuc/Command.h"
+#include "tools/npuc/Steps.h"
 
 #include <fmt/format.h>
 
@@ -120,6 +123,14 @@ bool checkInputs(const std::string &model, const std::vector<NamedArray> &arrays
   return good;
 }
 
+/// The content of the file `path`.
+std::optional<std::string> contentOf(const std::string &path, Diagnostics &diagnostics) {
+  std::optional<MappedFile> file = MappedFile::open(path, diagnostics);
+  if (!file)
+    return std::nullopt;
+  return std::string(reinterpret_cast<const char *>(file->bytes().data()), file->bytes().size());
+}
+
 /// What --precision takes.
 std::vector<std::string> precisions() {
   std::vector<std::string> names = pipeline::precisionNames();
@@ -144,6 +155,7 @@ void ModelOptions::add(CLI::App &app) {
 void ModelOptions::addTarget(CLI::App &app) {
   app.add_option("--target", compile.target, "a target's name (see npuc targets) or a description's file");
   addPrecision(app);
+  addRanges(app);
   app.add_option("--precision-table", precisionTable,
                  "a file that names the format of single operators, as --write-precision-table writes it");
   CLI::Option *cosine =
@@ -168,20 +180,75 @@ void ModelOptions::addPrecision(CLI::App &app) {
          "int4-32, -64 or -128, weights of 4 bits in groups, with a behind for asymmetric ones, then "
          "-token or -float for other activations; fp8")
       ->check(CLI::IsMember(precisions()));
-  addCalibration(app);
+  addSamples(app);
 }
 
 void ModelOptions::addCalibration(CLI::App &app) {
-  app.add_option("--calibration", calibration,
-                 "for int8: an .npz file of typical inputs, samples along a leading dimension");
+  addSamples(app);
+  addRanges(app);
+}
+
+void ModelOptions::addSamples(CLI::App &app) {
+  app.add_option(
+         "--calibration", compile.calibration,
+         "for integers: an .npz file of typical inputs, arrays with samples along a leading dimension or "
+         "NAME[0], NAME[1], … with one each, or a folder of such files; repeatable")
+      ->allow_extra_args(false);
+}
+
+void ModelOptions::addRanges(CLI::App &app) {
+  app.add_option(
+         "--calibration-method", method,
+         "how a tensor's range follows from what was seen: min-max, moving-average, percentile, entropy, "
+         "mean-squared-error, or of these what changes outputs least, output-error")
+      ->check(CLI::IsMember(quantize::rangeMethodNames()))
+      ->capture_default_str();
+  app.add_option("--percentile", compile.ranges.percentile,
+                 "how much of all values the range by percentile holds, half of the others on each side")
+      ->check(CLI::Range(50.0, 100.0))
+      ->capture_default_str();
+  app.add_option("--calibration-table", calibrationTable,
+                 "a file with ranges of tensors, as --write-calibration-table writes it; with all of them "
+                 "--calibration is not needed");
+  app.add_option("--write-calibration-table", writtenTable, "a file to write the range of each tensor to");
+}
+
+/// Reads --precision-table and --calibration-table.
+bool ModelOptions::readTables(Diagnostics &diagnostics) {
+  struct Table {
+    const char *option;
+    const std::string &path;
+    std::string &text, &file;
+  };
+  bool good = true;
+  for (const Table &table :
+       {Table{"--precision-table", precisionTable, compile.precisionTable, compile.precisionTableFile},
+        Table{"--calibration-table", calibrationTable, compile.calibrationTable,
+              compile.calibrationTableFile}}) {
+    if (table.path.empty())
+      continue;
+    std::optional<std::string> text = contentOf(table.path, diagnostics);
+    if (text && text->empty())
+      diagnostics.error(table.path, "the file is empty", fmt::format("{} names it", table.option));
+    good &= text && !text->empty();
+    table.text = text.value_or("");
+    table.file = table.path;
+    if (compile.precision != pipeline::Precision::Int8)
+      diagnostics.error(table.option, "is about multiplications of integers",
+                        "there is no --precision for them", "--precision=int8");
+  }
+  return good;
 }
 
 bool ModelOptions::finish(const std::vector<NamedArray> &inputs, Diagnostics &diagnostics) {
-  compile.precision = pipeline::precisionFromName(precision);
+  if (!precision.empty())
+    compile.precision = pipeline::precisionFromName(precision);
   if (quantize::formatFromText(precision)) {
     compile.precision = pipeline::Precision::Int8;
     compile.format = precision;
   }
+  compile.ranges.method = *quantize::rangeMethodFromName(method);
+  compile.progress = [shown = std::make_shared<Progress>()](const std::string &step) { shown->say(step); };
   compile.minCosine = minCosine;
   compile.maxSlowdown = maxSlowdown;
   if ((minCosine || maxSlowdown) &&
@@ -189,16 +256,7 @@ bool ModelOptions::finish(const std::vector<NamedArray> &inputs, Diagnostics &di
     diagnostics.error(minCosine ? "--min-cosine" : "--max-slowdown",
                       "mixes formats of multiplications of a target", "",
                       "give --target and --precision=int8");
-  if (!precisionTable.empty()) {
-    std::optional<MappedFile> file = MappedFile::open(precisionTable, diagnostics);
-    if (!file)
-      return false;
-    compile.precisionTable.assign(reinterpret_cast<const char *>(file->bytes().data()), file->bytes().size());
-    compile.precisionTableFile = precisionTable;
-    if (compile.precision != pipeline::Precision::Int8)
-      diagnostics.error("--precision-table", "names formats of multiplications",
-                        "there is no --precision for the others", "--precision=int8");
-  }
+  bool good = readTables(diagnostics);
   for (const std::string &shape : shapes) {
     size_t equals = shape.find('=');
     std::optional<std::vector<int64_t>> sizes =
@@ -216,37 +274,68 @@ bool ModelOptions::finish(const std::vector<NamedArray> &inputs, Diagnostics &di
     return false;
   for (const NamedArray &input : inputs)
     compile.shapes.try_emplace(input.name, input.array.shape);
-  return readCalibration(diagnostics) && !diagnostics.hasErrors();
+  return good && bindSamples(diagnostics) && !diagnostics.hasErrors();
 }
 
 std::vector<NamedFile> ModelOptions::files() const {
   const bool isPath = compile.target.find_first_of("/.") != std::string::npos;
-  return {{"MODEL", model},
-          {"--target", isPath ? compile.target : ""},
-          {"--calibration", calibration},
-          {"--precision-table", precisionTable}};
+  std::vector<NamedFile> files = {{"MODEL", model},
+                                  {"--target", isPath ? compile.target : ""},
+                                  {"--precision-table", precisionTable},
+                                  {"--calibration-table", calibrationTable}};
+  for (const std::string &path : compile.calibration)
+    files.push_back({"--calibration", path});
+  return files;
 }
 
-bool ModelOptions::readCalibration(Diagnostics &diagnostics) {
-  if (calibration.empty())
-    return true;
-  std::optional<std::vector<NamedArray>> arrays = readArrays(calibration, diagnostics);
-  if (!arrays)
-    return false;
-  compile.calibration = std::move(*arrays);
-  if (!compile.shapes.empty())
+std::vector<NamedFile> ModelOptions::writtenFiles() const {
+  return {{"--write-calibration-table", writtenTable}};
+}
+
+bool ModelOptions::write(const pipeline::Compilation &compilation, Diagnostics &diagnostics) const {
+  std::string table = writtenTable.empty() ? "" : compilation.calibrationTable();
+  if (!writtenTable.empty() && table.empty())
+    diagnostics.error("--write-calibration-table", "there are no ranges",
+                      "nothing was quantized that was not before", "leave the option out");
+  return table.empty() ? writtenTable.empty() : writeText(writtenTable, table, diagnostics);
+}
+
+/// Checks that the samples are the model's, and gives inputs that have no shape yet that of the first.
+bool ModelOptions::bindSamples(Diagnostics &diagnostics) {
+  if (compile.calibration.empty() || model.empty())
     return true;
   std::optional<std::vector<importer::ModelInput>> wanted = importer::modelInputs(model, diagnostics);
   if (!wanted)
     return false;
-  for (const NamedArray &array : compile.calibration)
-    for (const importer::ModelInput &input : *wanted) {
-      if (input.name != array.name || !input.shape)
-        continue;
-      size_t rank = input.shape->size(), leading = array.array.shape.size() == rank + 1 ? 1 : 0;
-      compile.shapes[input.name].assign(array.array.shape.begin() + static_cast<ptrdiff_t>(leading),
-                                        array.array.shape.end());
-    }
+  std::map<std::string, int64_t> symbols;
+  for (const importer::ModelInput &input : *wanted) {
+    auto given = compile.shapes.find(input.name);
+    for (size_t d = 0; given != compile.shapes.end() && input.shape && d < input.shape->size(); ++d)
+      if (given->second.size() == input.shape->size())
+        symbols[(*input.shape)[d].symbol] = given->second[d];
+  }
+  for (const auto &[name, sizes] : compile.shapes)
+    if (sizes.size() == 1)
+      symbols.try_emplace(name, sizes[0]);
+  std::vector<quantize::SampleInput> inputs;
+  for (const importer::ModelInput &input : *wanted) {
+    quantize::SampleInput &of = inputs.emplace_back(input.name, arrayType(input.type));
+    if (auto given = compile.shapes.find(input.name); given != compile.shapes.end())
+      of.shape = given->second;
+    else if (!input.shape)
+      return true; // Only --shape says more; importing asks for it.
+    else
+      for (const auto &[size, symbol] : *input.shape) {
+        auto known = symbol.empty() ? symbols.end() : symbols.find(symbol);
+        of.shape.push_back(size < 0 && known != symbols.end() ? known->second : size);
+      }
+  }
+  std::optional<quantize::SampleFiles> samples =
+      quantize::SampleFiles::open(inputs, compile.calibration, diagnostics);
+  if (!samples)
+    return false;
+  for (const auto &[name, shape] : samples->shapes())
+    compile.shapes.try_emplace(name, shape);
   return true;
 }
 

@@ -19,24 +19,31 @@ struct ModelOptions {
 
   /// MODEL, --shape, --threads.
   void add(CLI::App &app);
-  /// --target, --target-option, --precision, --calibration and what chooses formats: for what compiles.
+  /// --target, --target-option, --precision, calibration and what chooses formats: for what compiles.
   void addTarget(CLI::App &app);
   /// --target-option, --precision, --calibration alone.
   void addPrecision(CLI::App &app);
-  /// --calibration alone.
+  /// --calibration, and how ranges follow from it.
   void addCalibration(CLI::App &app);
 
   /// Completes `compile`: shapes from --shape, then from `inputs`, if there are any, for the inputs that
-  /// --shape leaves; without either, from the calibration's arrays. Inputs must be the model's.
+  /// --shape leaves, and from the first of the calibration's samples. Inputs and samples must be the model's.
   bool finish(const std::vector<NamedArray> &inputs, Diagnostics &diagnostics);
 
   /// The files that these options name, to be read.
   std::vector<NamedFile> files() const;
+  /// And those to be written, after the compilation.
+  std::vector<NamedFile> writtenFiles() const;
+  bool write(const pipeline::Compilation &compilation, Diagnostics &diagnostics) const;
 
 private:
-  bool readCalibration(Diagnostics &diagnostics);
+  void addSamples(CLI::App &app);
+  void addRanges(CLI::App &app);
+  bool readTables(Diagnostics &diagnostics);
+  bool bindSamples(Diagnostics &diagnostics);
 
-  std::string precision, precisionTable, calibration;
+  std::string precision, precisionTable, calibrationTable, writtenTable;
+  std::string method = std::string(name(quantize::RangeOptions().method));
   std::optional<double> minCosine, maxSlowdown;
   std::vector<std::string> shapes;
 };

@@ -18,16 +18,19 @@ struct Options {
 
 bool quantizeModel(Options &options, Session &session) {
   Diagnostics &d = session.diagnostics;
-  bool good = options.model.finish({}, d);
-  if (!checkFiles({{"--output", options.output}}, options.model.files(), d) || !good)
-    return false;
   options.model.compile.precision = pipeline::Precision::Int8;
   options.model.compile.byNodes = true;
+  bool good = options.model.finish({}, d);
+  std::vector<NamedFile> written = options.model.writtenFiles();
+  written.push_back({"--output", options.output});
+  if (!checkFiles(written, options.model.files(), d) || !good)
+    return false;
+  Progress progress; // Its line goes with it.
   std::unique_ptr<pipeline::Compilation> compilation = import(options.model.model, options.model.compile, d);
   if (!compilation)
     return false;
   std::optional<quantize::Exported> exported = compilation->exportQuantized(options.output, d);
-  if (!exported)
+  if (!exported || !options.model.write(*compilation, d))
     return false;
   std::string text = fmt::format("quantized: {} multiplications\n", exported->quantized);
   for (const quantize::InFloat &left : exported->inFloat)
@@ -43,10 +46,13 @@ Command addQuantize(CLI::App &tool) {
   auto options = std::make_shared<Options>();
   options->model.add(*app);
   options->model.addCalibration(*app);
-  app->get_option("--calibration")->required();
   app->add_option("-o,--output", options->output,
                   "the .onnx file to write; weights lie beside it, in OUTPUT.data, if they do with MODEL")
       ->required();
+  app->callback([app] {
+    if (app->count("--calibration") + app->count("--calibration-table") == 0)
+      throw CLI::RequiredError("--calibration");
+  });
   return {app, [options](Session &session) { return quantizeModel(*options, session); }};
 }
 

@@ -19,7 +19,7 @@ struct Options {
   /// What the run is about, with shapes bound.
   std::unique_ptr<pipeline::Compilation> import(const std::vector<NamedArray> &inputs, Diagnostics &d) {
     bool good = model.finish(inputs, d);
-    if (!run.checkFiles(model.files(), d) || !good)
+    if (!run.checkFiles(model.files(), d) || !checkFiles(model.writtenFiles(), model.files(), d) || !good)
       return nullptr;
     return tool::import(model.model, model.compile, d);
   }
@@ -30,7 +30,12 @@ bool interpret(Options &options, const std::vector<NamedArray> &inputs, Diagnost
   if (!compilation)
     return false;
   bool quantized = options.model.compile.precision == pipeline::Precision::Int8;
-  if (quantized && (!compilation->quantize(d) || !writeText("", compilation->quantization(), d)))
+  {
+    Progress progress; // Its line goes with it.
+    if (quantized && !compilation->quantize(d))
+      return false;
+  }
+  if (!options.model.write(*compilation, d) || !writeText("", compilation->quantization(), d))
     return false;
   auto main = *compilation->module().getOps<mlir::func::FuncOp>().begin();
   interpret::Interpreter runner(main, {.threads = options.model.compile.threads});
@@ -40,7 +45,7 @@ bool interpret(Options &options, const std::vector<NamedArray> &inputs, Diagnost
 
 bool simulate(Options &options, const std::vector<NamedArray> &inputs, Diagnostics &d) {
   std::unique_ptr<pipeline::Compilation> compilation = options.import(inputs, d);
-  if (!compilation || !lower(*compilation, pipeline::Level::Isa, d))
+  if (!compilation || !lower(*compilation, pipeline::Level::Isa, d) || !options.model.write(*compilation, d))
     return false;
   std::optional<CompiledModel> compiled = CompiledModel::make(*compilation, !options.run.timingOnly, d);
   if (!compiled)

@@ -12,7 +12,7 @@ arrays = {}
 for argument in sys.argv[2:]:
     name, value = argument.split("=", 1)
     element = re.fullmatch(r"(.*)\[(\d+)\]", name)
-    if element:
+    if element and ":" not in value:
         arrays[element[1]].reshape(-1)[int(element[2])] = float(value)
         continue
     dtype, shape, fill = value.split(":")

@@ -1,4 +1,7 @@
 #include "compiler/quantize/Calibrate.h"
+#include "compiler/quantize/ChooseRanges.h"
+#include "compiler/quantize/Precision.h"
+#include "compiler/quantize/Quantize.h"
 #include "test/unit/quantize/Model.h"
 
 #include <cmath>
@@ -57,16 +60,43 @@ TEST_CASE("calibration takes the least and greatest of all samples, by channel",
     %y = nn.linear %x, %w : (tensor<1x2xf32>, tensor<2x1xf32>) -> tensor<1x1xf32>
     return %y : tensor<1x1xf32>
   })");
-  Diagnostics diagnostics;
-  // Three samples stacked along the input's own first dimension; the mask's lowest number is none of them.
-  auto samples = samplesOf(m.main(), {array("x", {3, 2}, {1, -4, 2, -3.4e38f, -1, 5})}, diagnostics);
-  REQUIRE(samples.size() == 3);
-  auto statistics = observe(m.main(), SamplesInMemory(samples), {.threads = 1}, diagnostics);
-  REQUIRE(statistics);
-  setRanges(m.main(), *statistics);
-  auto linear = m.only<nn::LinearOp>();
-  CHECK(range(linear, 0, 0) == std::vector<float>{-1, -4});
-  CHECK(range(linear, 0, 1) == std::vector<float>{2, 5});
+  // The mask's lowest number is no measurement.
+  Statistics statistics = statisticsOf(
+      m, {{array("x", {1, 2}, {1, -4})}, {array("x", {1, 2}, {2, -3.4e38f})}, {array("x", {1, 2}, {-1, 5})}});
+  CHECK(statistics.tensors()[0].least == std::vector<float>{-1, -4});
+  CHECK(statistics.tensors()[0].greatest == std::vector<float>{2, 5});
+}
+
+TEST_CASE("samples that cannot be used are named, all of them", "[quantize]") {
+  Model m(oneLinear);
+  auto filled = [](float value) {
+    std::vector<float> values(32, 1);
+    values[5] = value;
+    return std::vector<NamedArray>{array("x", {8, 4}, values)};
+  };
+  Diagnostics few, many;
+  CHECK_FALSE(observe(m.main(), SamplesInMemory({filled(1), filled(NAN), filled(1), filled(INFINITY)}),
+                      {.threads = 1}, few));
+  INFO(few.text());
+  REQUIRE(few.errorCount() == 2);
+  CHECK(few.all()[0].where == "calibration sample 1: input 'x'");
+  CHECK(few.all()[0].what == "element 5 is NaN");
+  CHECK(few.all()[1].where == "calibration sample 3: nn.linear");
+  CHECK(few.all()[1].what == "its operand 0 has NaN or infinity");
+  CHECK_FALSE(observe(m.main(), SamplesInMemory(std::vector(12, filled(NAN))), {.threads = 1}, many));
+  REQUIRE(many.errorCount() == 9);
+  CHECK(many.all()[8].what == "4 more of 12 samples cannot be used either");
+}
+
+TEST_CASE("samples are seen before they run", "[quantize]") {
+  Model m(oneLinear);
+  std::vector<size_t> seen;
+  statisticsOf(m, normalSamples(3),
+               {.threads = 1, .onSample = [&](size_t sample, std::span<const NamedArray> inputs) {
+                  seen.push_back(sample);
+                  CHECK(inputs[0].name == "x");
+                }});
+  CHECK(seen == std::vector<size_t>{0, 1, 2});
 }
 
 TEST_CASE("a softmax's range is [0, 1] whatever it gives", "[quantize]") {
@@ -76,33 +106,87 @@ TEST_CASE("a softmax's range is [0, 1] whatever it gives", "[quantize]") {
     %y = nn.matmul %t, %x : (tensor<2x2xf32>, tensor<2x2xf32>) -> tensor<2x2xf32>
     return %y : tensor<2x2xf32>
   })");
-  Diagnostics diagnostics;
-  auto samples = samplesOf(m.main(), {array("x", {2, 2}, {1, 1, 1, 1})}, diagnostics);
-  auto statistics = observe(m.main(), SamplesInMemory(samples), {.threads = 1}, diagnostics);
-  REQUIRE(statistics);
-  setRanges(m.main(), *statistics);
+  Statistics statistics = statisticsOf(m, {{array("x", {2, 2}, {1, 1, 1, 1})}});
+  REQUIRE(chooseRanges(m.main(), statistics, {}, m.constants, {.method = RangeMethod::MinMax}));
   auto matmul = m.only<nn::MatmulOp>();
   CHECK(range(matmul, 0, 0) == std::vector<float>{0});
   CHECK(range(matmul, 0, 1) == std::vector<float>{1});
   CHECK(range(matmul, 1, 1) == std::vector<float>{1});
 }
 
-TEST_CASE("samples that do not fit, and numbers that are none, are named", "[quantize]") {
-  Model m(R"(func.func @main(%x: tensor<1x2xf32> {nn.name = "x"}) -> tensor<1x2xf32> {
-    %w = nn.constant dense<1.0> : tensor<2x2xf32>
-    %y = nn.linear %x, %w : (tensor<1x2xf32>, tensor<2x2xf32>) -> tensor<1x2xf32>
-    return %y : tensor<1x2xf32>
+TEST_CASE("ranges are of values over the factors of integers, and of the values in other formats",
+          "[quantize]") {
+  Model m(R"(func.func @main(%x: tensor<2x2xf32> {nn.name = "x"}) -> (tensor<2x2xf32>, tensor<2x2xf32>) {
+    %v = nn.constant dense<1.0> : tensor<2x2xf32>
+    %w = nn.constant dense<2.0> : tensor<2x2xf32>
+    %a = nn.linear %x, %v {nn.format = "int8", nn.factors = array<f32: 0.5, 4.0>} : (tensor<2x2xf32>, tensor<2x2xf32>) -> tensor<2x2xf32> loc("a")
+    %b = nn.linear %x, %w {nn.format = "fp8"} : (tensor<2x2xf32>, tensor<2x2xf32>) -> tensor<2x2xf32>
+    return %a, %b : tensor<2x2xf32>, tensor<2x2xf32>
   })");
-  Diagnostics shapes;
-  CHECK(samplesOf(m.main(), {array("x", {3, 3}, std::vector<float>(9))}, shapes).empty());
-  CHECK(shapes.text().find("it has the shape [3, 3], the input [1, 2]") != std::string::npos);
+  Statistics statistics = statisticsOf(m, {{array("x", {2, 2}, {1, -12, 3, 8})}});
+  auto linears = llvm::to_vector(m.main().getOps<nn::LinearOp>());
+  auto chosen = chooseRanges(m.main(), statistics, {}, m.constants, {.method = RangeMethod::MinMax});
+  REQUIRE(chosen);
+  // 3 / 0.5 and -12 / 4.
+  CHECK(range(linears[0], 0, 0) == std::vector<float>{-3});
+  CHECK(range(linears[0], 0, 1) == std::vector<float>{6});
+  CHECK(range(linears[1], 0, 0) == std::vector<float>{-12});
+  CHECK(range(linears[1], 0, 1) == std::vector<float>{8});
+  REQUIRE(chosen->table.entries.size() == 1);
+  const CalibrationEntry &entry = chosen->table.entries[0];
+  CHECK(entry.name == "a:0");
+  CHECK(entry.method == "min-max");
+  CHECK(entry.range.greatest == 6);
+  CHECK(entry.seen.least == -12);
+  CHECK(entry.values == 4);
+  CHECK(entry.factors == std::vector<float>{0.5f, 4});
+  CHECK(chosen->zeros[0] == Zero::Free);
 
-  Diagnostics numbers;
-  auto samples = samplesOf(m.main(), {array("x", {2, 1, 2}, {1, 2, 3, NAN})}, numbers);
-  REQUIRE(samples.size() == 2);
-  CHECK_FALSE(observe(m.main(), SamplesInMemory(samples), {.threads = 1}, numbers));
-  CHECK(numbers.text().find("calibration sample 1 gives NaN or infinity in its operand 0") !=
-        std::string::npos);
+  // A table's line takes its place, with its factors.
+  CalibrationTable table;
+  table.entries.push_back({.name = "a:0", .range = {-1, 2}, .method = "given", .factors = {2, 3}});
+  REQUIRE(chooseRanges(m.main(), statistics, table, m.constants, {}));
+  CHECK(range(linears[0], 0, 0) == std::vector<float>{-1});
+  CHECK(linears[0]->getAttrOfType<mlir::DenseF32ArrayAttr>(factorsAttr).asArrayRef().vec() ==
+        std::vector<float>{2, 3});
+  CHECK_FALSE(linears[1]->hasAttr(factorsAttr));
+  CHECK(range(linears[1], 0, 1) == std::vector<float>{8});
+  // Without samples what is not divided lies within the range times the greatest factor.
+  REQUIRE(chooseRanges(m.main(), Statistics(m.main()), table, m.constants, {}));
+  CHECK(range(linears[1], 0, 1) == std::vector<float>{6});
+  // And without factors there are none.
+  table.entries[0].factors.clear();
+  REQUIRE(chooseRanges(m.main(), statistics, table, m.constants, {}));
+  CHECK_FALSE(linears[0]->hasAttr(factorsAttr));
+  CHECK(range(linears[1], 0, 1) == std::vector<float>{2});
+}
+
+TEST_CASE("a table that is another model's is told so line by line", "[quantize]") {
+  Model m(R"(func.func @main(%x: tensor<2x2xf32> {nn.name = "x"}) -> (tensor<2x2xf32>, tensor<2x2xf32>) {
+    %v = nn.constant dense<1.0> : tensor<2x2xf32>
+    %a = nn.linear %x, %v : (tensor<2x2xf32>, tensor<2x2xf32>) -> tensor<2x2xf32> loc("first")
+    %b = nn.matmul %a, %x : (tensor<2x2xf32>, tensor<2x2xf32>) -> tensor<2x2xf32> loc("second")
+    return %a, %b : tensor<2x2xf32>, tensor<2x2xf32>
+  })");
+  Diagnostics parsing, without, with;
+  auto table = CalibrationTable::parse("npuc-calibration 1\n"
+                                       "first:0 -1 1\n"
+                                       "secnod:0 -1 1\n"
+                                       "second:1 -1 1\n"
+                                       "factors first:0 1 2 3\n"
+                                       "factors second:1 1\n",
+                                       "t", parsing);
+  REQUIRE(table);
+  CHECK_FALSE(checkTable(*table, "t", Statistics(m.main()), false, without));
+  INFO(without.text());
+  CHECK(without.errorCount() == 4);
+  for (const char *error : {"t:5: 'first:0' has 3 factors: it has 2 channels",
+                            "t:3: the model multiplies no tensor 'secnod:0'", "did you mean 'second:0'?",
+                            "t:6: 'second:1' has factors: only what is multiplied by weights of a linear",
+                            "t: lacks 1 of 3 tensors: 'second:0'"})
+    CHECK(without.text().find(error) != std::string::npos);
+  CHECK_FALSE(checkTable(*table, "t", Statistics(m.main()), true, with));
+  CHECK(with.errorCount() == 3);
 }
 
 TEST_CASE("statistics are those of all values, whatever the number of threads", "[quantize]") {

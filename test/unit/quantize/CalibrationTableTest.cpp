@@ -8,8 +8,8 @@ using namespace npuc::quantize;
 TEST_CASE("a calibration table is read as it was written", "[quantize]") {
   CalibrationTable table;
   table.entries.push_back(
-      {"/layer 1/\"MatMul\":0", {-0.1f, 3.4e-7f}, "entropy", 0.0125, {-3, 8}, 49152, 128, {}});
-  table.entries.push_back({"b\\n:1", {0, 1e30f}, "min-max", 0, {0, 1e30f}, 7, 1, {0.5f, 1.0f / 3, 7}});
+      {"/layer 1/\"MatMul\":0", {-0.1f, 3.4e-7f}, "entropy", 0.0125, {-3, 8}, 49152, 128, {}, 0, 0});
+  table.entries.push_back({"b\\n:1", {0, 1e30f}, "min-max", 0, {0, 1e30f}, 7, 1, {0.5f, 1.0f / 3, 7}, 0, 0});
   Diagnostics diagnostics;
   auto read = CalibrationTable::parse(table.text(), "t.txt", diagnostics);
   INFO(table.text() << diagnostics.text());
@@ -42,6 +42,7 @@ TEST_CASE("a calibration table may be written by hand", "[quantize]") {
   CHECK(read->entries[0].name == "layer:0");
   CHECK(read->entries[0].range.greatest == 2.5f);
   CHECK(read->entries[0].method == "given");
+  CHECK(read->entries[0].line == 4);
 }
 
 TEST_CASE("every bad line of a calibration table is named", "[quantize]") {
