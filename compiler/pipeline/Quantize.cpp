@@ -45,6 +45,15 @@ std::vector<std::string> formatsOf(const target::TargetDescription &target, bool
   return formats;
 }
 
+/// Whether some multiplication has a format whose weights are coarse.
+bool hasCoarseWeights(func::FuncOp function, const std::string &format) {
+  auto isCoarse = [](StringRef name) { return quantize::formatFromText(name)->hasCoarseWeights(); };
+  return isCoarse(format) || llvm::any_of(function.front(), [&](Operation &op) {
+           auto own = op.getAttrOfType<StringAttr>(quantize::formatAttr);
+           return own && isCoarse(own.getValue());
+         });
+}
+
 } // namespace
 
 bool Compilation::State::checkCalibration(bool wanted, Diagnostics &diagnostics) {
@@ -106,9 +115,8 @@ bool Compilation::State::quantizeFloats(Diagnostics &diagnostics) {
   size_t count = given->samples ? given->samples->count() : 0;
   if (given->samples) {
     quantize::CalibrationOptions calibration{.threads = options.threads};
-    // Other weights than those of 8 bits lose so much by being rounded that it matters what rows it is done
-    // for.
-    if (quantize::formatFromText(options.format)->weightBits != 8)
+    // It matters how well the inputs are known for which coarse weights are rounded.
+    if (hasCoarseWeights(main(), options.format))
       calibration.observers.reservoirRows *= 4;
     calibration.onSample = [&](size_t sample, std::span<const NamedArray> inputs) {
       guards.see(inputs);

@@ -47,10 +47,10 @@ public:
       if (!byWeights || !statistics.has(op, 0))
         continue;
       readers[statistics.index(op, 0)].push_back(linear);
-      OperatorFormat format = formatOf(op);
-      if ((format.weightBits == 4 || format.activations == Activations::Fp8) &&
-          !statistics.of(op, 0).reservoir.empty())
+      bool isCoarse = formatOf(op).hasCoarseWeights(), isKnown = !statistics.of(op, 0).reservoir.empty();
+      if (isCoarse && isKnown)
         op->setAttr(gptqAttr, builder.getUnitAttr());
+      toNearest += isCoarse && !isKnown;
     }
     for (auto &[tensor, linears] : readers)
       for (Activations activations : {Activations::Int8, Activations::Int8Token})
@@ -65,6 +65,9 @@ public:
                                            readers.size(), leastShare, greatestShare));
     if (size_t count = llvm::count_if(all, [](auto &each) { return each.first->hasAttr(gptqAttr); }))
       decision.steps.push_back(fmt::format("weights of {} multiplications rounded by GPTQ", count));
+    if (toNearest > 0)
+      decision.steps.push_back(fmt::format(
+          "weights of {} multiplications rounded to the nearest, for want of samples", toNearest));
     return decision;
   }
 
@@ -169,7 +172,7 @@ private:
   const Statistics &statistics;
   interpret::ConstantReader &reader;
   const DecisionOptions &options;
-  size_t smoothed = 0;
+  size_t smoothed = 0, toNearest = 0;
   double leastShare = 0, greatestShare = 0;
 };
 

@@ -1,6 +1,7 @@
 #include "compiler/quantize/Padding.h"
 
 #include "compiler/interpret/kernels/Cast.h"
+#include "compiler/quantize/Constants.h"
 #include "dialects/nn/IR/NN.h"
 
 #include "mlir/IR/IRMapping.h"
@@ -52,7 +53,82 @@ Sources sourcesOf(Value value) {
   return sources;
 }
 
+/// Terms of scores, or, of bool, which of them count; or which do not.
+struct FoundMask {
+  Value value;
+  bool isFill;
+};
+
+/// The product of queries and keys that `value` is made of by operations of one shape, with the masks on the
+/// way.
+nn::MatmulOp scoresOf(Value value, SmallVectorImpl<FoundMask> &masks, int depth = 8) {
+  Operation *op = value.getDefiningOp();
+  if (auto product = dyn_cast_or_null<nn::MatmulOp>(op))
+    return product;
+  if (!op || depth == 0 || !isa<nn::AddOp, nn::SelectOp, nn::MulOp, nn::DivOp, nn::TanhOp, nn::CastOp>(op))
+    return {};
+  for (Value operand : op->getOperands()) {
+    nn::MatmulOp product =
+        shapeOf(operand) == shapeOf(value) ? scoresOf(operand, masks, depth - 1) : nn::MatmulOp();
+    if (!product)
+      continue;
+    if (auto select = dyn_cast<nn::SelectOp>(op)) {
+      bool isFill = operand == select.getOnFalse();
+      auto fill = numbersOf(isFill ? select.getOnTrue() : select.getOnFalse());
+      if (fill && fill->size() == 1 && fill->front() <= masking)
+        masks.push_back({select.getCondition(), isFill});
+    } else if (isa<nn::AddOp>(op)) {
+      masks.push_back({op->getOperand(operand == op->getOperand(0) ? 1 : 0), false});
+    }
+    return product;
+  }
+  return {};
+}
+
+/// The product that a softmax is the first operand of, possibly cast and without NaN.
+nn::MatmulOp readerOf(Value probabilities) {
+  for (Operation *op : probabilities.getUsers()) {
+    if (auto product = dyn_cast<nn::MatmulOp>(op); product && product.getLhs() == probabilities)
+      return product;
+    if (isa<nn::CastOp, nn::SelectOp>(op))
+      if (nn::MatmulOp product = readerOf(op->getResult(0)))
+        return product;
+  }
+  return {};
+}
+
 } // namespace
+
+/// The keys and values of an attention, the dimensions of their positions, and its masks.
+struct Padding::Attention {
+  Operation *op;
+  Value key, value;
+  int64_t keyDim, valueDim;
+  SmallVector<FoundMask> masks;
+};
+
+std::vector<Padding::Attention> Padding::attentionsOf(func::FuncOp function) {
+  std::vector<Attention> found;
+  for (Operation &op : function.front()) {
+    if (auto attention = dyn_cast<nn::AttentionOp>(op)) {
+      found.push_back({&op, attention.getKey(), attention.getValue(), 2, 2, {}});
+      if (Value mask = attention.getMask())
+        found.back().masks.push_back({mask, false});
+    }
+    auto softmax = dyn_cast<nn::SoftmaxOp>(op);
+    auto type = softmax ? cast<RankedTensorType>(softmax.getType()) : RankedTensorType();
+    if (!softmax || type.getRank() != 4 || softmax.getAxis() != 3)
+      continue;
+    Attention single{&op, {}, {}, 3, 2, {}};
+    nn::MatmulOp scores = scoresOf(softmax.getInput(), single.masks), product = readerOf(softmax);
+    if (!scores || !product || shapeOf(scores.getRhs()).size() != 4 || shapeOf(product.getRhs()).size() != 4)
+      continue;
+    single.key = scores.getRhs();
+    single.value = product.getRhs();
+    found.push_back(std::move(single));
+  }
+  return found;
+}
 
 /// The dimensions of a tensor that are its batches (or -1 where there is one batch) and positions.
 struct Padding::Dims {
@@ -160,6 +236,14 @@ void Padding::giveOthers(Operation *op, Value from, const Layout &layout) {
         if (from == attention.getValue())
           sameDims(attention.getKey());
       })
+      .Case<nn::MatmulOp>([&](auto product) {
+        // Rows of the first operand are rows of the result; keys are columns of the second, and end there.
+        Value other = otherOf(product.getLhs());
+        int64_t last = typeOf(from).getRank() - 1;
+        if (other && dims && dims->position != last && dims->batch != last &&
+            shapeOf(other).drop_back() == shapeOf(from).drop_back())
+          sameDims(other);
+      })
       .Case<nn::KvUpdateOp>([&](auto update) {
         if (!dims || dims->position != static_cast<int64_t>(update.getAxis()))
           return;
@@ -234,29 +318,31 @@ Padding::Padding(func::FuncOp function) {
 }
 
 void Padding::collectMasks(func::FuncOp function) {
-  SetVector<Value> masks;
+  SetVector<std::pair<Value, unsigned>> masks; // And whether it is a fill.
   SetVector<BlockArgument> inputs;
-  for (auto attention : function.front().getOps<nn::AttentionOp>()) {
-    Value mask = attention.getMask();
-    if (!mask || shapeOf(mask).empty() || shapeOf(mask).back() != shapeOf(attention.getKey())[2])
-      continue;
-    Sources sources = sourcesOf(mask);
-    if (sources.arguments.empty())
-      continue;
-    if (llvm::any_of(sources.operations, multiplies)) {
-      unused_.push_back({attention, "its mask is computed with multiplications of matrices"});
-      continue;
+  for (const Attention &attention : attentionsOf(function))
+    for (auto [mask, isFill] : attention.masks) {
+      auto type = cast<RankedTensorType>(attention.key.getType());
+      if (shapeOf(mask).empty() || shapeOf(mask).back() != type.getDimSize(attention.keyDim))
+        continue;
+      Sources sources = sourcesOf(mask);
+      if (sources.arguments.empty())
+        continue;
+      if (llvm::any_of(sources.operations, multiplies)) {
+        unused_.push_back({attention.op, "its mask is computed with multiplications of matrices"});
+        continue;
+      }
+      masks.insert({mask, unsigned{isFill}});
+      inputs.insert(sources.arguments.begin(), sources.arguments.end());
+      Layout layout{};
+      layout.mask =
+          static_cast<unsigned>(llvm::find(masks, std::pair(mask, unsigned{isFill})) - masks.begin());
+      layout.batches = type.getDimSize(0);
+      int64_t batch = layout.batches > 1 ? 0 : -1;
+      give(attention.key, layoutOf(layout, {batch, attention.keyDim}, type));
+      type = cast<RankedTensorType>(attention.value.getType());
+      give(attention.value, layoutOf(layout, {batch, attention.valueDim}, type));
     }
-    masks.insert(mask);
-    inputs.insert(sources.arguments.begin(), sources.arguments.end());
-    auto type = cast<RankedTensorType>(attention.getKey().getType());
-    Layout layout{};
-    layout.mask = static_cast<unsigned>(llvm::find(masks, mask) - masks.begin());
-    layout.batches = type.getDimSize(0);
-    give(attention.getKey(), layoutOf(layout, {layout.batches > 1 ? 0 : -1, 2}, type));
-    type = cast<RankedTensorType>(attention.getValue().getType());
-    give(attention.getValue(), layoutOf(layout, {layout.batches > 1 ? 0 : -1, 2}, type));
-  }
   inputs_.assign(inputs.begin(), inputs.end());
   if (masks.empty())
     return;
@@ -264,8 +350,10 @@ void Padding::collectMasks(func::FuncOp function) {
   maskFunction_ = cast<func::FuncOp>(function->clone(clones));
   Operation *end = maskFunction_->front().getTerminator();
   SmallVector<Value> results;
-  for (Value mask : masks)
+  for (auto [mask, isFill] : masks) {
     results.push_back(clones.lookup(mask));
+    isFill_.push_back(isFill);
+  }
   end->setOperands(results);
   maskFunction_->setFunctionType(
       FunctionType::get(function.getContext(), function.getArgumentTypes(), ValueRange(results).getTypes()));
@@ -298,7 +386,7 @@ bool Padding::read(std::span<const NamedArray> inputs, Diagnostics &diagnostics)
       int64_t batch = r / (rows / batches);
       float greatest = *std::max_element(x, x + keys);
       for (int64_t j = 0; j < keys; ++j)
-        if (isBool ? x[j] != 0 : greatest > -1e30f && x[j] > greatest + masking)
+        if (isBool ? (x[j] != 0) != isFill_[masks_.size()] : greatest > -1e30f && x[j] > greatest + masking)
           mask.counts[static_cast<size_t>(batch * keys + j)] = true;
     }
     masks_.push_back(std::move(mask));

@@ -16,8 +16,9 @@
 namespace npuc::quantize {
 
 /// A position is padding if the attention that reads it as a key masks it out for every query. From the keys
-/// and values of each nn.attention whose mask is computed from the model's inputs, this follows positions to
-/// all tensors that hold them: through projections, norms, formulas, reshapes, transposes and residual sums.
+/// and values of each nn.attention, or softmax(query · keyᵀ …) · value of single operations, whose mask is
+/// computed from the model's inputs, this follows positions to all tensors that hold them: through
+/// projections, norms, formulas, reshapes, transposes and residual sums.
 class Padding {
 public:
   /// `function`: one block of nn operations without calls, which stays as it is while this lives.
@@ -35,7 +36,7 @@ public:
   const std::vector<mlir::BlockArgument> &inputs() const { return inputs_; }
   /// The attentions whose mask is not used for this, each with why.
   struct Unused {
-    mlir::Operation *attention;
+    mlir::Operation *attention; ///< Or its softmax.
     std::string why;
   };
   const std::vector<Unused> &unused() const { return unused_; }
@@ -53,6 +54,7 @@ private:
     std::vector<bool> counts;
   };
   struct Dims;
+  struct Attention;
 
   static std::optional<Dims> dimsOf(const Layout &layout, mlir::RankedTensorType type);
   static Layout layoutOf(const Layout &like, Dims dims, mlir::RankedTensorType type);
@@ -60,6 +62,7 @@ private:
   void give(mlir::Value value, const Layout &layout);
   void giveOthers(mlir::Operation *op, mlir::Value from, const Layout &layout);
   void keep(mlir::Value to, mlir::Value from, const Layout &layout);
+  static std::vector<Attention> attentionsOf(mlir::func::FuncOp function);
   void collectMasks(mlir::func::FuncOp function);
 
   llvm::DenseMap<mlir::Value, Layout> layouts_;
@@ -67,6 +70,7 @@ private:
   mlir::OwningOpRef<mlir::func::FuncOp> maskFunction_;
   std::unique_ptr<interpret::Interpreter> interpreter_;
   std::vector<Mask> masks_;
+  std::vector<bool> isFill_; ///< Of each mask that it says where scores are replaced.
   std::vector<mlir::BlockArgument> inputs_;
   std::vector<Unused> unused_;
 };

@@ -32,6 +32,9 @@ struct OperatorFormat {
   int64_t group = 0; ///< Rows of 4-bit weights that share a scale.
   bool asymmetric = false;
 
+  /// Of 4 bits, or 3 behind the point: their rounding costs more than that of anything else.
+  bool hasCoarseWeights() const { return weightBits == 4 || activations == Activations::Fp8; }
+
   bool operator==(const OperatorFormat &) const = default;
 };
 

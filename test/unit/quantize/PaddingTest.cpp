@@ -72,6 +72,48 @@ TEST_CASE("positions that no query reads are found in every tensor that holds th
   CHECK(padding.rowsThatCount(linears[3].getInput()) == std::vector<bool>{true, false});
 }
 
+TEST_CASE("so they are where attention is single operations", "[quantize]") {
+  const std::string attention =
+      "%a = nn.attention %q2, %q2, %q2, %mask {scale = 1.0 : f32} : (tensor<2x2x3x2xf32>, "
+      "tensor<2x2x3x2xf32>, tensor<2x2x3x2xf32>, tensor<2x1x1x3xf32>) -> tensor<2x2x3x2xf32>";
+  const std::string product = R"(
+    %t = nn.transpose %q2 {permutation = array<i64: 0, 1, 3, 2>} : (tensor<2x2x3x2xf32>) -> tensor<2x2x2x3xf32>
+    %raw = nn.matmul %q2, %t : (tensor<2x2x3x2xf32>, tensor<2x2x2x3xf32>) -> tensor<2x2x3x3xf32>
+    %half = nn.mul %raw, %half0 : (tensor<2x2x3x3xf32>, tensor<f32>) -> tensor<2x2x3x3xf32>)";
+  const std::string added =
+      "%masked = nn.add %half, %mask : (tensor<2x2x3x3xf32>, tensor<2x1x1x3xf32>) -> tensor<2x2x3x3xf32>";
+  const std::string selected = "%masked = nn.select %r, %half, %drop : (tensor<2x1x1x3xi1>, "
+                               "tensor<2x2x3x3xf32>, tensor<f32>) -> tensor<2x2x3x3xf32>";
+  const std::string filled = R"(
+    %not = nn.not %r : (tensor<2x1x1x3xi1>) -> tensor<2x1x1x3xi1>
+    %masked = nn.select %not, %drop, %half : (tensor<2x1x1x3xi1>, tensor<f32>, tensor<2x2x3x3xf32>) -> tensor<2x2x3x3xf32>)";
+  const std::string rest = R"(
+    %p = nn.softmax %masked {axis = 3 : i64} : (tensor<2x2x3x3xf32>) -> tensor<2x2x3x3xf32>
+    %a = nn.matmul %p, %q2 : (tensor<2x2x3x3xf32>, tensor<2x2x3x2xf32>) -> tensor<2x2x3x2xf32>)";
+  for (const std::string &masking : {added, selected, filled}) {
+    std::string text = encoder;
+    size_t at = text.find(attention);
+    REQUIRE(at != std::string::npos);
+    text.replace(at, attention.size(),
+                 "%half0 = nn.constant dense<0.5> : tensor<f32>" + product + "\n" + masking + rest);
+    Model m(text);
+    Padding padding(m.main());
+    Diagnostics diagnostics;
+    INFO(masking);
+    REQUIRE(padding.read(sample({1, 1, 0, 1, 0, 0}), diagnostics));
+    std::vector<bool> byToken = {true, true, false, true, false, false},
+                      byHead = {true, true, false, true, true, false, true, false, false, true, false, false};
+    for (nn::LinearOp linear : m.main().getOps<nn::LinearOp>())
+      if (mlir::cast<mlir::RankedTensorType>(linear.getType()).getDimSize(1) != 1) // All but the head.
+        CHECK(padding.rowsThatCount(linear.getInput()) == byToken);
+    auto products = llvm::to_vector(m.main().getOps<nn::MatmulOp>());
+    CHECK(padding.rowsThatCount(products[0].getLhs()) == byHead); // Queries.
+    CHECK(padding.rowsThatCount(products[1].getRhs()) == byHead); // Values.
+    // Keys are columns, not rows.
+    CHECK(padding.rowsThatCount(products[0].getRhs()).empty());
+  }
+}
+
 TEST_CASE("padding enters no statistics", "[quantize]") {
   Model m(encoder);
   Diagnostics diagnostics;
