@@ -299,13 +299,13 @@ Value rmsNorm(nn::RmsNormOp o, LinalgBuilder &b) {
               typeOf(o.getResult()));
 }
 
-constexpr StringRef multiplies = "it multiplies floats, or integers of 8 bits that are signed";
+constexpr StringRef multiplies = "it multiplies floats, or integers of 8 bits";
 
 template <typename OpTy>
 bool isMultiplied(OpTy op) {
   return llvm::all_of(op->getOperands().take_front(2), [](Value operand) {
     Type element = typeOf(operand).getElementType();
-    return isa<FloatType>(element) || element.isSignlessInteger(8);
+    return isa<FloatType>(element) || element.isInteger(8);
   });
 }
 

@@ -26,10 +26,14 @@ OpOperand *summedBytes(linalg::GenericOp op) {
   if (!sum)
     return nullptr;
   Value old = body->getArgument(1), added = sum.getLhs() == old ? sum.getRhs() : sum.getLhs();
-  auto wide = added.getDefiningOp<arith::ExtSIOp>();
   bool adds = sum.getLhs() == old || sum.getRhs() == old;
-  bool isBytes = wide && wide.getIn() == body->getArgument(0) && wide.getIn().getType().isInteger(8);
-  return adds && isBytes ? op.getDpsInputOperand(0) : nullptr;
+  Operation *wide = added.getDefiningOp();
+  if (!adds || !isa_and_nonnull<arith::ExtSIOp, arith::ExtUIOp>(wide))
+    return nullptr;
+  Value bytes = wide->getOperand(0);
+  if (auto unsignedBytes = bytes.getDefiningOp<UnrealizedConversionCastOp>())
+    bytes = unsignedBytes.getOperand(0);
+  return bytes == body->getArgument(0) && bytes.getType().isInteger(8) ? op.getDpsInputOperand(0) : nullptr;
 }
 
 void multiplyByOnes(linalg::GenericOp op, OpOperand &input) {

@@ -354,6 +354,8 @@ Value LinalgBuilder::pad(Value value, ArrayRef<int64_t> low, ArrayRef<int64_t> h
 Value LinalgBuilder::splat(RankedTensorType type, double value) {
   Type element = type.getElementType();
   return map({}, type, [&](OpBuilder &inner, Location, Scalars) -> Value {
+    if (element.isUnsignedInteger())
+      return narrowInteger(inner, loc, Formula{inner, loc}.number(value, element), element);
     TypedAttr number = isa<FloatType>(element) ? TypedAttr(inner.getF32FloatAttr(float(value)))
                                                : TypedAttr(inner.getIntegerAttr(element, int64_t(value)));
     return arith::ConstantOp::create(inner, loc, number);

@@ -2,6 +2,7 @@
 
 #include "compiler/lower/Destinations.h"
 #include "compiler/lower/Handlers.h"
+#include "compiler/quantize/Quantize.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/Transforms/Transforms.h"
@@ -129,6 +130,29 @@ struct FoldReshapedInit : OpRewritePattern<Reshape> {
       return rewriter.notifyMatchFailure(op, "reshapes computed values");
     Value init = empty();
     rewriter.replaceOpWithNewOp<linalg::FillOp>(op, fill.value(), init);
+    return success();
+  }
+};
+
+/// A sum of one product is a formula: it starts from the number that it was filled with, and reads no memory
+/// for it, so that it fuses as other formulas do.
+struct FoldFilledInit : OpRewritePattern<linalg::GenericOp> {
+  using OpRewritePattern::OpRewritePattern;
+  LogicalResult matchAndRewrite(linalg::GenericOp op, PatternRewriter &rewriter) const override {
+    if (op.getNumReductionLoops() > 0 || op.getNumDpsInits() != 1)
+      return rewriter.notifyMatchFailure(op, "reduces");
+    OpOperand *init = op.getDpsInitOperand(0);
+    BlockArgument old = op.getMatchingBlockArgument(init);
+    auto fill = init->get().getDefiningOp<linalg::FillOp>();
+    auto number = fill ? fill.value().getDefiningOp<arith::ConstantOp>() : arith::ConstantOp();
+    if (!number || old.use_empty())
+      return rewriter.notifyMatchFailure(op, "does not start from a number");
+    rewriter.setInsertionPointToStart(op.getBody());
+    Value inside = rewriter.clone(*number)->getResult(0);
+    rewriter.modifyOpInPlace(op, [&] {
+      old.replaceAllUsesWith(inside);
+      init->set(fill.output());
+    });
     return success();
   }
 };
@@ -329,8 +353,8 @@ void dropUnitDimensions(func::FuncOp function) {
   linalg::populateFoldUnitExtentDimsPatterns(patterns, control);
   tensor::CollapseShapeOp::getCanonicalizationPatterns(patterns, function.getContext());
   tensor::ExpandShapeOp::getCanonicalizationPatterns(patterns, function.getContext());
-  patterns.add<FoldReshapedInit<tensor::CollapseShapeOp>, FoldReshapedInit<tensor::ExpandShapeOp>>(
-      function.getContext());
+  patterns.add<FoldReshapedInit<tensor::CollapseShapeOp>, FoldReshapedInit<tensor::ExpandShapeOp>,
+               FoldFilledInit>(function.getContext());
   GreedyRewriteConfig config;
   config.setMaxIterations(GreedyRewriteConfig::kNoLimit);
   (void)applyPatternsGreedily(function, std::move(patterns), config);
@@ -457,6 +481,31 @@ void addMasks(func::FuncOp function, llvm::DenseSet<Operation *> &inF32) {
   inF32.insert(found.begin(), found.end());
 }
 
+/// What computes scales and zero points of what is quantized as the program runs, few numbers that meet every
+/// element; and what says itself that it is in f32. Its constants are too.
+llvm::DenseSet<Operation *> preciseOperations(func::FuncOp function) {
+  llvm::DenseSet<Operation *> found;
+  auto add = [&](Value tensor, Value parameter) {
+    int64_t elements = cast<RankedTensorType>(tensor.getType()).getNumElements();
+    SmallVector<Value> values = {parameter};
+    while (!values.empty()) {
+      Operation *op = values.pop_back_val().getDefiningOp();
+      bool computes = op && (op->hasTrait<nn::Pointwise>() || isa<nn::ReduceOp, nn::ReshapeOp>(op));
+      if (computes && cast<RankedTensorType>(op->getResult(0).getType()).getNumElements() < elements &&
+          found.insert(op).second)
+        llvm::append_range(values, op->getOperands());
+    }
+  };
+  for (Operation &op : function.front()) {
+    if (op.hasAttr(quantize::inF32Attr))
+      found.insert(&op);
+    if (isa<nn::QuantizeOp, nn::DequantizeOp>(op))
+      for (Value parameter : op.getOperands().drop_front())
+        add(op.getOperand(0), parameter);
+  }
+  return found;
+}
+
 /// An attention takes its mask as it is: scores are in f32 anyway.
 bool isMask(OpOperand &use) {
   auto attention = dyn_cast<nn::AttentionOp>(use.getOwner());
@@ -499,8 +548,11 @@ void npuc::lower::setFloatType(func::FuncOp function, FloatType type, Narrowed n
   }
   if (type.isF16())
     addMasks(function, inF32);
+  llvm::DenseSet<Operation *> precise = preciseOperations(function);
+  inF32.insert(precise.begin(), precise.end());
   auto keeps = [&](OpOperand &use) {
-    return keepsPrecision(use) || (narrowed == Narrowed::Multiplied && inF32.contains(use.getOwner()));
+    const llvm::DenseSet<Operation *> &kept = narrowed == Narrowed::Multiplied ? inF32 : precise;
+    return keepsPrecision(use) || kept.contains(use.getOwner());
   };
   auto converted = [&](Type old) -> RankedTensorType {
     auto tensor = dyn_cast<RankedTensorType>(old);

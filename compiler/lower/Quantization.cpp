@@ -26,12 +26,41 @@ Value literal(OpBuilder &b, Location loc, int64_t value, Type type) {
   return arith::ConstantOp::create(b, loc, b.getIntegerAttr(type, value));
 }
 
-/// A parameter of all elements, or of each index of an axis: a number in the body where it is one constant,
-/// else an operand of the loops.
+/// The loops over what is quantized: its dimensions, of which one is cut into blocks where each has
+/// parameters of its own.
+struct Loops {
+  SmallVector<int64_t> shape;
+  int64_t axis = 0;
+  bool cut = false; ///< Loop `axis` runs over blocks, the next one within a block.
+
+  template <typename OpTy>
+  static Loops of(OpTy op) {
+    ArrayRef<int64_t> shape = op.getType().getShape();
+    Loops loops{SmallVector<int64_t>(shape), int64_t(op.getAxis()), false};
+    if (op.getBlockSize() == 0 || shapeOf(op.getScale())[loops.axis] == 1)
+      return loops;
+    loops.cut = true;
+    loops.shape[loops.axis] = shapeOf(op.getScale())[loops.axis];
+    loops.shape.insert(loops.shape.begin() + loops.axis + 1, int64_t(op.getBlockSize()));
+    return loops;
+  }
+
+  Operand parameter(LinalgBuilder &b, Value value) const {
+    if (typeOf(value).getNumElements() == 1 || (!cut && typeOf(value).getRank() > 1))
+      return b.broadcast(value, shape);
+    if (!cut)
+      return {value, b.dims(shape.size(), {unsigned(axis)})};
+    SmallVector<unsigned> own = upTo(shape.size());
+    own.erase(own.begin() + axis + 1);
+    return {value, b.dims(shape.size(), own)};
+  }
+};
+
+/// A parameter of all elements, or of some: a number in the body where it is one constant, else an operand of
+/// the loops.
 class Parameter {
 public:
-  Parameter(LinalgBuilder &b, Value value, int64_t axis, RankedTensorType type,
-            SmallVectorImpl<Operand> &inputs) {
+  Parameter(LinalgBuilder &b, Value value, const Loops &loops, SmallVectorImpl<Operand> &inputs) {
     if (!value) {
       number = 0.0;
       return;
@@ -45,21 +74,22 @@ public:
       return;
     }
     at = inputs.size();
-    if (typeOf(value).getNumElements() == 1)
-      inputs.push_back(b.broadcast(value, type.getShape()));
-    else
-      inputs.push_back({value, b.dims(type.getRank(), {unsigned(axis)})});
+    inputs.push_back(loops.parameter(b, value));
   }
 
   std::optional<double> number;
   size_t at = 0;
 };
 
-/// A parameter with elements of `type`, all of them or one for each index of `axis`.
 template <typename T>
-Value parameters(LinalgBuilder &b, ArrayRef<T> values, Type type) {
-  auto tensor = RankedTensorType::get({int64_t(values.size())}, type);
-  return nn::ConstantOp::create(b.b, b.loc, DenseElementsAttr::get(tensor, values));
+Value parameters(LinalgBuilder &b, ArrayRef<T> values, RankedTensorType type) {
+  return nn::ConstantOp::create(b.b, b.loc, DenseElementsAttr::get(type, values));
+}
+
+/// One for each index of an axis, or for all.
+template <typename T>
+Value parameters(LinalgBuilder &b, ArrayRef<T> values, Type element) {
+  return parameters(b, values, RankedTensorType::get({int64_t(values.size())}, element));
 }
 
 /// x / scale: a product with the reciprocal where the scale is known and has one.
@@ -77,45 +107,52 @@ Value quantize(nn::QuantizeOp op, LinalgBuilder &b) {
     SmallVector<float> inverse;
     for (const APFloat &scale : dense.getValues<APFloat>())
       inverse.push_back(float(1 / scale.convertToDouble()));
-    factor = parameters<float>(b, inverse, b.b.getF32Type());
+    factor = parameters<float>(b, inverse, typeOf(factor).clone(b.b.getF32Type()));
     inverted = true;
   }
-  SmallVector<Operand> inputs = {b.identity(op.getInput())};
-  Parameter scale(b, factor, op.getAxis(), type, inputs);
-  Parameter zero(b, op.getZeroPoint(), op.getAxis(), type, inputs);
-  return b.map(inputs, type, [&](OpBuilder &inner, Location loc, Scalars s) -> Value {
-    Value by = scale.number ? literal(inner, loc, *scale.number) : s[scale.at];
-    Value quotient = inverted ? arith::MulFOp::create(inner, loc, s[0], by).getResult()
-                              : arith::DivFOp::create(inner, loc, s[0], by).getResult();
-    if (op->hasAttr(mayBeNaNAttr)) {
-      Formula f{inner, loc};
-      quotient = f.select(f.isNan(quotient), f.number(-std::numeric_limits<double>::infinity()), quotient);
-    }
-    Value offset;
-    if (!zero.number)
-      offset = Formula{inner, loc}.real(widenInteger(inner, loc, s[zero.at]));
-    else if (*zero.number != 0)
-      offset = literal(inner, loc, *zero.number);
-    return b.toInteger(inner, quotient, offset, type.getElementType());
-  });
+  Loops loops = Loops::of(op);
+  SmallVector<Operand> inputs = {b.identity(b.reshape(op.getInput(), loops.shape))};
+  Parameter scale(b, factor, loops, inputs);
+  Parameter zero(b, op.getZeroPoint(), loops, inputs);
+  Value result =
+      b.map(inputs, type.clone(loops.shape), [&](OpBuilder &inner, Location loc, Scalars s) -> Value {
+        Value by = scale.number ? literal(inner, loc, *scale.number) : s[scale.at];
+        Value quotient = inverted ? arith::MulFOp::create(inner, loc, s[0], by).getResult()
+                                  : arith::DivFOp::create(inner, loc, s[0], by).getResult();
+        if (op->hasAttr(mayBeNaNAttr)) {
+          Formula f{inner, loc};
+          quotient =
+              f.select(f.isNan(quotient), f.number(-std::numeric_limits<double>::infinity()), quotient);
+        }
+        Value offset;
+        if (!zero.number)
+          offset = Formula{inner, loc}.real(widenInteger(inner, loc, s[zero.at]));
+        else if (*zero.number != 0)
+          offset = literal(inner, loc, *zero.number);
+        return b.toInteger(inner, quotient, offset, type.getElementType());
+      });
+  return b.reshape(result, type.getShape());
 }
 
 Value dequantize(nn::DequantizeOp op, LinalgBuilder &b) {
   RankedTensorType type = op.getType();
-  SmallVector<Operand> inputs = {b.identity(op.getInput())};
-  Parameter scale(b, op.getScale(), op.getAxis(), type, inputs);
-  Parameter zero(b, op.getZeroPoint(), op.getAxis(), type, inputs);
-  return b.map(inputs, type, [&](OpBuilder &inner, Location loc, Scalars s) -> Value {
-    // Integers of up to 24 bits are exact in f32, and so are differences of 8 bits.
-    auto wide = [&](Value v) { return Formula{inner, loc}.real(widenInteger(inner, loc, v)); };
-    Value x = wide(s[0]);
-    if (!zero.number)
-      x = arith::SubFOp::create(inner, loc, x, wide(s[zero.at]));
-    else if (*zero.number != 0)
-      x = arith::SubFOp::create(inner, loc, x, literal(inner, loc, *zero.number));
-    Value by = scale.number ? literal(inner, loc, *scale.number) : s[scale.at];
-    return arith::MulFOp::create(inner, loc, x, by);
-  });
+  Loops loops = Loops::of(op);
+  SmallVector<Operand> inputs = {b.identity(b.reshape(op.getInput(), loops.shape))};
+  Parameter scale(b, op.getScale(), loops, inputs);
+  Parameter zero(b, op.getZeroPoint(), loops, inputs);
+  Value result =
+      b.map(inputs, type.clone(loops.shape), [&](OpBuilder &inner, Location loc, Scalars s) -> Value {
+        // Integers of up to 24 bits are exact in f32, and so are differences of 8 bits.
+        auto wide = [&](Value v) { return Formula{inner, loc}.real(widenInteger(inner, loc, v)); };
+        Value x = wide(s[0]);
+        if (!zero.number)
+          x = arith::SubFOp::create(inner, loc, x, wide(s[zero.at]));
+        else if (*zero.number != 0)
+          x = arith::SubFOp::create(inner, loc, x, literal(inner, loc, *zero.number));
+        Value by = scale.number ? literal(inner, loc, *scale.number) : s[scale.at];
+        return arith::MulFOp::create(inner, loc, x, by);
+      });
+  return b.reshape(result, type.getShape());
 }
 
 /// (x · multiplier + half) >> shift in 64 bits, half a step only where ties go up. The vector engine's
@@ -137,9 +174,10 @@ Value shifted(OpBuilder &b, Location loc, Value x, Value multiplier, Value shift
 Value requantize(nn::RequantizeOp op, LinalgBuilder &b) {
   RankedTensorType type = op.getType();
   SmallVector<Operand> inputs = {b.identity(op.getInput())};
+  Loops loops{SmallVector<int64_t>(type.getShape()), int64_t(op.getAxis()), false};
   int64_t zeroPoint = op.getZeroPoint();
   if (op.getKind() == nn::RequantizeKind::Float) {
-    Parameter scale(b, parameters<float>(b, op.getScales(), b.b.getF32Type()), op.getAxis(), type, inputs);
+    Parameter scale(b, parameters<float>(b, op.getScales(), b.b.getF32Type()), loops, inputs);
     return b.map(inputs, type, [&](OpBuilder &inner, Location loc, Scalars s) -> Value {
       Value x = arith::SIToFPOp::create(inner, loc, inner.getF32Type(), s[0]);
       Value by = scale.number ? literal(inner, loc, *scale.number) : s[scale.at];
@@ -149,8 +187,8 @@ Value requantize(nn::RequantizeOp op, LinalgBuilder &b) {
   }
   SmallVector<int32_t> shifts = llvm::map_to_vector(op.getShifts(), [](int32_t shift) { return 31 + shift; });
   Type i32 = b.b.getI32Type(), i64 = b.b.getI64Type();
-  Parameter multiplier(b, parameters<int32_t>(b, op.getMultipliers(), i32), op.getAxis(), type, inputs);
-  Parameter shift(b, parameters<int32_t>(b, shifts, i32), op.getAxis(), type, inputs);
+  Parameter multiplier(b, parameters<int32_t>(b, op.getMultipliers(), i32), loops, inputs);
+  Parameter shift(b, parameters<int32_t>(b, shifts, i32), loops, inputs);
   return b.map(inputs, type, [&](OpBuilder &inner, Location loc, Scalars s) -> Value {
     auto value = [&](const Parameter &p) {
       return p.number ? literal(inner, loc, int64_t(*p.number), i64) : s[p.at];
@@ -176,11 +214,14 @@ bool isSigned(Type element) {
   return isSmall(element) && element.isSignlessInteger();
 }
 
-/// One parameter, or one for each index of the axis.
+/// Blocks are no views of the axis if the last one is smaller.
 template <typename OpTy>
-bool hasAxis(OpTy op) {
-  return op.getBlockSize() == 0 && typeOf(op.getScale()).getRank() <= 1;
+bool hasEqualBlocks(OpTy op) {
+  int64_t block = op.getBlockSize();
+  return block == 0 || shapeOf(op.getScale())[op.getAxis()] == 1 ||
+         op.getType().getDimSize(op.getAxis()) % block == 0;
 }
+constexpr StringRef blocks = "its blocks, if it has scales for blocks, are of one size";
 
 } // namespace
 
@@ -189,7 +230,7 @@ std::vector<Handler> npuc::lower::quantizationHandlers() {
       handler<nn::QuantizeOp>(quantize)
           .where<nn::QuantizeOp>("its integers have 8 or 16 bits",
                                  [](nn::QuantizeOp o) { return isSmall(o.getType().getElementType()); })
-          .where<nn::QuantizeOp>("its scale is one, or one for each index of an axis", hasAxis),
+          .where<nn::QuantizeOp>(blocks, hasEqualBlocks),
       handler<nn::DequantizeOp>(dequantize)
           .where<nn::DequantizeOp>(
               "its operand has floats of 8 bits, or integers of 8 or 16, or of 32 with a sign",
@@ -197,7 +238,7 @@ std::vector<Handler> npuc::lower::quantizationHandlers() {
                 Type element = o.getInput().getType().getElementType();
                 return isa<FloatType>(element) || isSmall(element) || element.isSignlessInteger(32);
               })
-          .where<nn::DequantizeOp>("its scale is one, or one for each index of an axis", hasAxis),
+          .where<nn::DequantizeOp>(blocks, hasEqualBlocks),
       handler<nn::RequantizeOp>(requantize)
           .where<nn::RequantizeOp>("it goes from 32 bits to signed integers of 8 or 16",
                                    [](nn::RequantizeOp o) {

@@ -5,6 +5,7 @@
 #include "compiler/interpret/Evaluate.h"
 #include "compiler/lower/Handlers.h"
 #include "compiler/lower/Lower.h"
+#include "compiler/pipeline/Integers.h"
 #include "compiler/tile/Plan.h"
 #include "dialects/nn/Transforms/Passes.h"
 
@@ -154,8 +155,16 @@ Precision storage(const target::TargetDescription &description, std::optional<Pr
              : Precision::Fp16;
 }
 
+/// Folds the quantization of a model that comes with it, as compiling does; what it says is an obstacle.
+void fold(func::FuncOp function, const target::TargetDescription &description,
+          interpret::ConstantReader &constants, Findings &findings) {
+  ScopedDiagnosticHandler handler(
+      function.getContext(), [&](mlir::Diagnostic &error) { findings.add(nullptr, error.str(), "", ""); });
+  (void)foldIntegers(function, description, constants);
+}
+
 TargetCheck checkTarget(ModuleOp module, const target::TargetDescription &description,
-                        std::optional<Precision> asked) {
+                        std::optional<Precision> asked, interpret::ConstantReader &constants) {
   TargetCheck report;
   Precision precision = storage(description, asked);
   report.target = description.name();
@@ -164,12 +173,16 @@ TargetCheck checkTarget(ModuleOp module, const target::TargetDescription &descri
   OwningOpRef<ModuleOp> own = module.clone();
   func::FuncOp main = *own->getOps<func::FuncOp>().begin();
   Builder builder(module.getContext());
-  lower::setFloatType(main, precision == Precision::Bf16 ? FloatType(builder.getBF16Type())
-                                                         : FloatType(builder.getF16Type()));
   Findings findings;
-  findings.obstacles = obstaclesOf(main, description, precision == Precision::Int8);
+  bool comesQuantized = isQuantized(main), exact = comesQuantized && (!asked || asked == Precision::Int8);
+  if (comesQuantized)
+    fold(main, description, constants, findings);
+  lower::setFloatType(
+      main, precision == Precision::Bf16 ? FloatType(builder.getBF16Type()) : FloatType(builder.getF16Type()),
+      exact ? lower::Narrowed::Multiplied : lower::Narrowed::All);
   countBytes(main, report);
   report.obstacles = std::move(findings.obstacles);
+  llvm::append_range(report.obstacles, obstaclesOf(main, description, precision == Precision::Int8));
   return report;
 }
 
@@ -241,8 +254,10 @@ std::optional<CheckReport> check(const std::string &model, const CheckOptions &o
     llvm_unreachable("segments are called directly, and from one function");
   CheckReport report;
   report.operations = kindsOf(*module.getOps<func::FuncOp>().begin());
+  ThreadPool pool(options.threads);
+  interpret::ConstantReader constants(pool);
   for (const target::TargetDescription &description : targets)
-    report.targets.push_back(checkTarget(module, description, options.precision));
+    report.targets.push_back(checkTarget(module, description, options.precision, constants));
   return report;
 }
 

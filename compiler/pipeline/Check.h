@@ -58,8 +58,8 @@ struct CheckReport {
 
 /// Imports the model and asks of each of its operations whether the lowering takes it, and of each target
 /// whether it has the types, functions and memory that it needs. Reads no constants beyond what importing
-/// folds. That tiles of it fit the scratchpads only compiling shows. Nothing, with every error, if the model
-/// does not import or a target is unknown.
+/// folds, and those of a model that comes quantized. That tiles of it fit the scratchpads only compiling
+/// shows. Nothing, with every error, if the model does not import or a target is unknown.
 std::optional<CheckReport> check(const std::string &model, const CheckOptions &options,
                                  Diagnostics &diagnostics);
 

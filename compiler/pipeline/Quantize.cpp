@@ -1,6 +1,7 @@
 // The step of a compilation from multiplications of floats to those of integers.
 #include "backends/npu/target/Capability.h"
 #include "backends/npu/target/Target.h"
+#include "compiler/pipeline/Integers.h"
 #include "compiler/pipeline/State.h"
 #include "compiler/quantize/Calibrate.h"
 #include "compiler/quantize/ChooseRanges.h"
@@ -24,11 +25,6 @@ using namespace mlir;
 
 namespace npuc::pipeline {
 namespace {
-
-bool isQuantized(func::FuncOp function) {
-  return llvm::any_of(function.front(),
-                      [](Operation &op) { return mlir::isa<nn::QuantizeOp, nn::DequantizeOp>(op); });
-}
 
 /// The formats that a target multiplies in, by its types; without a target, all.
 std::vector<std::string> formatsOf(const target::TargetDescription &target, bool hasTarget) {
@@ -224,8 +220,6 @@ bool Compilation::State::quantizeMain(Diagnostics &diagnostics) {
     return false;
   quantizationDone = true;
   bool wanted = options.precision == Precision::Int8;
-  const target::Accumulator *sums =
-      options.target.empty() ? nullptr : target::accumulator(target, ElementType::I8);
   if (wanted && options.format == "int8" && !options.target.empty() &&
       !target::check(target::CapabilityId::MatrixType, target, {.type = ElementType::I8}, "--precision=int8",
                      diagnostics))
@@ -233,13 +227,8 @@ bool Compilation::State::quantizeMain(Diagnostics &diagnostics) {
   if (!checkCalibration(wanted, diagnostics) || (wanted && !own && !quantizeFloats(diagnostics)))
     return false;
   quantized = own || wanted;
-  if (quantized && sums) {
-    auto kind = static_cast<quantize::Requantization>(target.numbers().requantization() -
-                                                      target::Numbers::FLOAT_SCALE);
-    if (failed(quantize::foldQuantization(main(), kind, constants)) || !clean() ||
-        failed(quantize::boundSums(main(), sums->bits(), constants)))
-      return false;
-  }
+  if (quantized && !options.target.empty() && failed(foldIntegers(main(), target, constants)))
+    return false;
   if (!options.target.empty())
     stayedFloat = quantize::inFloat(main());
   for (const quantize::InFloat &left : quantized ? stayedFloat : std::vector<quantize::InFloat>())
@@ -247,13 +236,6 @@ bool Compilation::State::quantizeMain(Diagnostics &diagnostics) {
                    remark::RemarkOpts::name("stays in floats").category("quantize"))
         << remark::reason("{0}", left.reason);
   return true;
-}
-
-bool Compilation::State::clean() {
-  PassManager passes(&context);
-  passes.nest<func::FuncOp>().addPass(createCanonicalizerPass());
-  passes.nest<func::FuncOp>().addPass(createCSEPass());
-  return succeeded(passes.run(*module));
 }
 
 std::optional<quantize::Exported> Compilation::exportQuantized(const std::string &path,

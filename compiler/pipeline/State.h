@@ -70,7 +70,6 @@ struct Compilation::State {
   /// The cycles of a multiplication that is compiled on its own in a format, with its operands and result in
   /// DRAM; nothing if it does not compile so.
   std::optional<double> timeAlone(mlir::Operation *op, const quantize::OperatorFormat &format);
-  bool clean();
   void tell(const std::string &step) const {
     if (options.progress)
       options.progress(step);

@@ -111,7 +111,7 @@ timing::WorkFacts pipeline::countWork(func::FuncOp function) {
     if (double count = multiplyAdds(&op))
       if (FailureOr<ElementType> type = codegen::elementType(typeOf(op.getOperand(0)).getElementType());
           succeeded(type))
-        work.multiplyAdds[static_cast<size_t>(*type)] += count;
+        work.multiplyAdds[static_cast<size_t>(*type == ElementType::U8 ? ElementType::I8 : *type)] += count;
     countVector(&op, work);
   }
   return work;

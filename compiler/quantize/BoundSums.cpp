@@ -10,7 +10,7 @@ using namespace mlir;
 namespace npuc::quantize {
 namespace {
 
-/// Greatest magnitude of an integer of 8 bits.
+/// Greatest magnitude of a signed integer of 8 bits.
 constexpr double mostOf8 = 128;
 
 RankedTensorType typeOf(Value value) {
@@ -18,6 +18,10 @@ RankedTensorType typeOf(Value value) {
 }
 bool isInteger8(Value value) {
   return typeOf(value).getElementType().isInteger(8);
+}
+/// Greatest magnitude of an element, an integer of 8 bits.
+double mostOf(Value value) {
+  return typeOf(value).getElementType().isUnsignedInteger() ? 255 : mostOf8;
 }
 
 /// Σ |w| over a run of k for each output channel: by (channel, k) → element.
@@ -73,7 +77,8 @@ public:
     if (auto linear = dyn_cast<nn::LinearOp>(op); linear && isInteger8(linear.getInput()))
       return boundLinear(linear);
     if (auto matmul = dyn_cast<nn::MatmulOp>(op); matmul && isInteger8(matmul.getLhs()))
-      return set(op, typeOf(matmul.getLhs()).getShape().back(), mostOf8 * mostOf8);
+      return set(op, typeOf(matmul.getLhs()).getShape().back(),
+                 mostOf(matmul.getLhs()) * mostOf(matmul.getRhs()));
     if (auto attention = dyn_cast<nn::AttentionOp>(op); attention && attention.isInteger()) {
       if (typeOf(attention.getKey()).getDimSize(3) * mostOf8 * mostOf8 > limit)
         return op->emitError("sums of ") << typeOf(attention.getKey()).getDimSize(3)
@@ -100,30 +105,31 @@ private:
     return success();
   }
 
-  /// Σ |w| · 128 bounds a sum where the weights are known.
+  /// Σ |w| times an input's greatest magnitude bounds a sum where the weights are known.
   LogicalResult boundLinear(nn::LinearOp op) {
     int64_t products = typeOf(op.getInput()).getShape().back();
+    double most = mostOf(op.getInput()), product = most * mostOf(op.getWeight());
     TypedAttr weight = constantOf(op.getWeight());
-    if (!weight || static_cast<double>(products) * mostOf8 * mostOf8 <= limit)
-      return set(op, products, mostOf8 * mostOf8);
+    if (!weight || static_cast<double>(products) * product <= limit)
+      return set(op, products, product);
     interpret::HostTensor elements = Constants(builder, op.getLoc(), reader).ints(weight);
     if (!elements)
       return failure();
     WeightSums sums(elements, op.getTransposed());
-    return set(op,
-               leastParts(products, limit, [&](int64_t parts) { return sums.greatest(parts) * mostOf8; }));
+    return set(op, leastParts(products, limit, [&](int64_t parts) { return sums.greatest(parts) * most; }));
   }
 
   LogicalResult boundConv(nn::ConvOp op) {
     RankedTensorType type = typeOf(op.getWeight());
     int64_t channels = type.getDimSize(0), products = channels ? type.getNumElements() / channels : 0;
-    if (static_cast<double>(products) * mostOf8 * mostOf8 <= limit)
+    double most = mostOf(op.getInput());
+    if (static_cast<double>(products) * most * mostOf(op.getWeight()) <= limit)
       return success();
     TypedAttr weight = constantOf(op.getWeight());
     interpret::HostTensor elements;
     if (weight && !(elements = Constants(builder, op.getLoc(), reader).ints(weight)))
       return failure();
-    if (elements && WeightSums(elements.reshaped({channels, products}), true).greatest(1) * mostOf8 <= limit)
+    if (elements && WeightSums(elements.reshaped({channels, products}), true).greatest(1) * most <= limit)
       return success();
     return op.emitError("its sums of ") << products << " products may leave the accumulators";
   }

@@ -1,5 +1,5 @@
 #include "compiler/quantize/Calibrate.h"
-#include "compiler/quantize/Constants.h"
+#include "compiler/quantize/FoldPatterns.h"
 #include "compiler/quantize/Formats.h"
 #include "compiler/quantize/Quantize.h"
 
@@ -11,11 +11,18 @@
 using namespace mlir;
 
 namespace npuc::quantize {
-namespace {
 
-RankedTensorType typeOf(Value value) {
-  return cast<RankedTensorType>(value.getType());
+bool areFinite(const std::vector<double> &scales) {
+  return llvm::all_of(scales, [](double scale) { return std::isfinite(scale); });
 }
+
+Value sumsOver(PatternRewriter &rewriter, Location loc, Value integers, ArrayRef<int64_t> axes) {
+  Value wide =
+      nn::CastOp::create(rewriter, loc, typeOf(integers).clone(rewriter.getI32Type()), integers, true);
+  return nn::ReduceOp::create(rewriter, loc, nn::ReduceKind::Sum, wide, axes, true);
+}
+
+namespace {
 
 bool isMovement(Operation *op) {
   return isa_and_nonnull<nn::ReshapeOp, nn::TransposeOp, nn::BroadcastOp, nn::SliceOp>(op);
@@ -36,11 +43,6 @@ struct Operand8 {
   double scale(size_t i) const { return scales[scales.size() == 1 ? 0 : i]; }
 };
 
-/// An infinite scale, as quantizers give to masks, makes NaN of the zero point: it is not folded.
-bool areFinite(const std::vector<double> &scales) {
-  return llvm::all_of(scales, [](double scale) { return std::isfinite(scale); });
-}
-
 FailureOr<Operand8> operand8(Value value) {
   auto dequantize = value.getDefiningOp<nn::DequantizeOp>();
   if (!dequantize || !typeOf(dequantize.getInput()).getElementType().isSignlessInteger(8) ||
@@ -55,17 +57,6 @@ FailureOr<Operand8> operand8(Value value) {
   return Operand8{dequantize.getInput(), *scales, *zeros, static_cast<int64_t>(dequantize.getAxis())};
 }
 
-/// What every pattern makes constants with.
-template <typename OpTy>
-struct Pattern : OpRewritePattern<OpTy> {
-  Pattern(MLIRContext *context, interpret::ConstantReader &reader)
-      : OpRewritePattern<OpTy>(context), reader(reader) {}
-  Constants constants(PatternRewriter &rewriter, Operation *op) const {
-    return {rewriter, op->getLoc(), reader};
-  }
-  interpret::ConstantReader &reader;
-};
-
 nn::DequantizeOp dequantizeSums(PatternRewriter &rewriter, Location loc, Value sums, RankedTensorType type,
                                 Value scale, int64_t axis) {
   axis = typeOf(scale).getRank() == 0 ? 0 : axis;
@@ -78,12 +69,6 @@ std::vector<float> products(const Operand8 &x, const Operand8 &w) {
   for (size_t i = 0; i < scales.size(); ++i)
     scales[i] = static_cast<float>(x.scales[0] * w.scales[i]);
   return scales;
-}
-
-/// Σ of an i8 tensor over `axis`, which stays with size 1, in i32.
-Value rowSums(PatternRewriter &rewriter, Location loc, Value integers, int64_t axis) {
-  Value wide = nn::CastOp::create(rewriter, loc, typeOf(integers).clone(rewriter.getI32Type()), integers);
-  return nn::ReduceOp::create(rewriter, loc, nn::ReduceKind::Sum, wide, ArrayRef(axis), true);
 }
 
 /// The constant part of a multiplication by weights of `channels` output channels: the bias in units of a
@@ -124,8 +109,8 @@ std::optional<std::vector<int32_t>> foldedBias(Constants constants, const Operan
   return result;
 }
 
-struct FoldLinear : Pattern<nn::LinearOp> {
-  using Pattern::Pattern;
+struct FoldLinear : FoldPattern<nn::LinearOp> {
+  using FoldPattern::FoldPattern;
   LogicalResult matchAndRewrite(nn::LinearOp linear, PatternRewriter &rewriter) const override {
     FailureOr<Operand8> x = operand8(linear.getInput()), w = operand8(linear.getWeight());
     if (failed(x) || failed(w) || !x->perTensor())
@@ -149,7 +134,7 @@ struct FoldLinear : Pattern<nn::LinearOp> {
       std::vector<int32_t> zeros(channels);
       for (size_t i = 0; i < channels; ++i)
         zeros[i] = static_cast<int32_t>(w->zero(i));
-      Value rows = rowSums(rewriter, linear.getLoc(), x->integers, type.getRank() - 1);
+      Value rows = sumsOver(rewriter, linear.getLoc(), x->integers, type.getRank() - 1);
       sums = nn::SubOp::create(rewriter, linear.getLoc(), sums,
                                nn::MulOp::create(rewriter, linear.getLoc(), rows, make.integers(zeros)));
     }
@@ -159,8 +144,8 @@ struct FoldLinear : Pattern<nn::LinearOp> {
   }
 };
 
-struct FoldConv : Pattern<nn::ConvOp> {
-  using Pattern::Pattern;
+struct FoldConv : FoldPattern<nn::ConvOp> {
+  using FoldPattern::FoldPattern;
   LogicalResult matchAndRewrite(nn::ConvOp conv, PatternRewriter &rewriter) const override {
     FailureOr<Operand8> x = operand8(conv.getInput()), w = operand8(conv.getWeight());
     if (failed(x) || failed(w) || !x->perTensor() || !w->centred() || (w->scales.size() > 1 && w->axis != 0))
@@ -194,8 +179,8 @@ struct FoldConv : Pattern<nn::ConvOp> {
   }
 };
 
-struct FoldMatmul : Pattern<nn::MatmulOp> {
-  using Pattern::Pattern;
+struct FoldMatmul : FoldPattern<nn::MatmulOp> {
+  using FoldPattern::FoldPattern;
   LogicalResult matchAndRewrite(nn::MatmulOp matmul, PatternRewriter &rewriter) const override {
     FailureOr<Operand8> a = operand8(matmul.getLhs()), b = operand8(matmul.getRhs());
     if (failed(a) || failed(b) || !a->perTensor() || b->zeroPoints.size() > 1)
@@ -213,9 +198,9 @@ struct FoldMatmul : Pattern<nn::MatmulOp> {
       if (zero == 0)
         return;
       Value factor = make.integers({static_cast<int32_t>(zero)});
-      sums =
-          nn::SubOp::create(rewriter, loc, sums,
-                            nn::MulOp::create(rewriter, loc, rowSums(rewriter, loc, integers, axis), factor));
+      sums = nn::SubOp::create(
+          rewriter, loc, sums,
+          nn::MulOp::create(rewriter, loc, sumsOver(rewriter, loc, integers, axis), factor));
     };
     RankedTensorType lhs = typeOf(a->integers);
     subtract(a->integers, lhs.getRank() - 1, b->zeroPoints[0]);
@@ -229,8 +214,8 @@ struct FoldMatmul : Pattern<nn::MatmulOp> {
   }
 };
 
-struct FoldAttention : Pattern<nn::AttentionOp> {
-  using Pattern::Pattern;
+struct FoldAttention : FoldPattern<nn::AttentionOp> {
+  using FoldPattern::FoldPattern;
   LogicalResult matchAndRewrite(nn::AttentionOp op, PatternRewriter &rewriter) const override {
     FailureOr<Operand8> q = operand8(op.getQuery()), k = operand8(op.getKey()), v = operand8(op.getValue());
     auto fits = [](const FailureOr<Operand8> &x) { return succeeded(x) && x->perTensor() && x->centred(); };
@@ -267,8 +252,8 @@ struct SinkDequantize : RewritePattern {
 
 /// slice(dequantize(sums)) is dequantize(slice(sums)) with the scales of the part: what was projected
 /// together may be quantized apart.
-struct SinkBelowSlice : Pattern<nn::SliceOp> {
-  using Pattern::Pattern;
+struct SinkBelowSlice : FoldPattern<nn::SliceOp> {
+  using FoldPattern::FoldPattern;
   LogicalResult matchAndRewrite(nn::SliceOp slice, PatternRewriter &rewriter) const override {
     auto dequantize = slice.getInput().getDefiningOp<nn::DequantizeOp>();
     if (!dequantize || !typeOf(dequantize.getInput()).getElementType().isInteger(32) ||
@@ -339,9 +324,9 @@ struct CancelQuantize : OpRewritePattern<nn::QuantizeOp> {
 };
 
 /// quantize(dequantize(sums)) as the target requantizes.
-struct FormRequantize : Pattern<nn::QuantizeOp> {
+struct FormRequantize : FoldPattern<nn::QuantizeOp> {
   FormRequantize(MLIRContext *context, interpret::ConstantReader &reader, Requantization how)
-      : Pattern(context, reader), how(how) {}
+      : FoldPattern(context, reader), how(how) {}
 
   LogicalResult matchAndRewrite(nn::QuantizeOp op, PatternRewriter &rewriter) const override {
     auto inner = op.getInput().getDefiningOp<nn::DequantizeOp>();
@@ -487,7 +472,9 @@ LogicalResult foldQuantization(func::FuncOp function, Requantization requantizat
   Signed{function};
   MLIRContext *context = function.getContext();
   RewritePatternSet patterns(context);
-  patterns.add<FoldLinear, FoldConv, FoldMatmul>(context, constants);
+  // Before scales are left to be computed.
+  patterns.add<FoldLinear, FoldConv, FoldMatmul>(context, constants, 2);
+  populateComputedPatterns(patterns, constants);
   patterns.add<FoldAttention, SinkBelowSlice>(context, constants);
   patterns.add<SinkDequantize, HoistQuantize, CancelQuantize>(context);
   patterns.add<FormRequantize>(context, constants, requantization);

@@ -24,6 +24,9 @@ inline constexpr llvm::StringLiteral factorsAttr = "nn.factors";
 /// On an nn.linear by weights: its weights are rounded by GPTQ, not each to the nearest.
 inline constexpr llvm::StringLiteral gptqAttr = "nn.gptq";
 
+/// On an operation of nn: its floats are f32, whatever others are stored in.
+inline constexpr llvm::StringLiteral inF32Attr = "nn.in_f32";
+
 /// For a linear by weights, XᵀX of its input X over `factors` (one for each channel, or none): of the
 /// samples, up to a factor; channels x channels. Empty if it is not known.
 using GramOf = std::function<std::vector<double>(nn::LinearOp linear, std::span<const float> factors)>;

@@ -14,7 +14,8 @@ namespace {
 /// The value before conversions between float types or integer widths.
 Value stripWidening(Value value) {
   while (Operation *op = value.getDefiningOp()) {
-    if (!isa<arith::ExtFOp, arith::ExtSIOp, arith::ExtUIOp>(op))
+    // Unsigned integers go through those without a sign of their own.
+    if (!isa<arith::ExtFOp, arith::ExtSIOp, arith::ExtUIOp, UnrealizedConversionCastOp>(op))
       break;
     value = op->getOperand(0);
   }

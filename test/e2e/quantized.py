@@ -20,13 +20,15 @@ import quantize  # noqa: E402
 INT8 = 0.1
 TARGETS = ["atom", "sapeon-x220", "sapeon-x330", "warboy", "warboy-2pe", "rngd", "toy"]
 FLOAT = ["bert-tiny-cls-ts", "bert-tiny-cls-dynamo23", "gpt2-tiny-ts"]
+# Other formats of operators.
+FORMATS = {"gpt2-tiny-ts": [("int8-token", target) for target in ("atom", "sapeon-x220", "warboy", "rngd")]}
 
 # Models that onnxruntime quantizes: variants for the interpreter, and those among them for each target. Those that differ in how sums become
-# integers run on a target for each way to requantize. Integers of 16 bits are multiplied as floats of 16, whose steps are much greater; scales that
-# are computed and weights in blocks are for the interpreter.
+# integers run on a target for each way to requantize. Integers of 16 bits are multiplied as floats of 16, whose steps are much greater;
+# weights in blocks are for the interpreter.
 OTHERS = {"bert-tiny-cls-ts": [v for v in quantize.VARIANTS if v != "operators-channel"], "vit-tiny-ts": ["qdq-u8-channel", "operators-multiplied"]}
 FEW = ["qdq-u8", "qdq-i8-channel", "qdq-all-channel"]
-ON = {"bert-tiny-cls-ts": {"atom": [v for v in quantize.VARIANTS if not v.startswith(("qdq-all-16", "operators-channel", "dynamic", "four-bits"))],
+ON = {"bert-tiny-cls-ts": {"atom": [v for v in quantize.VARIANTS if not v.startswith(("qdq-all-16", "operators-channel", "four-bits"))],
                            "sapeon-x220": FEW, "warboy": FEW, "rngd": FEW},
       "vit-tiny-ts": {"atom": OTHERS["vit-tiny-ts"]}}
 # Of the elements of each output, so many lie within one step of onnxruntime's, graph optimization off.
@@ -142,5 +144,8 @@ def cases(build, scratch):
         for target in TARGETS:
             commands = run(tools, folder / "model.onnx", inputs, outputs, target, "--precision=int8", f"--calibration={inputs}")
             yield f"{name}/int8/{target}", *models.judge(commands, outputs, models.MODELS / name / "expected_0.npz", INT8)
+        for format, target in FORMATS.get(name, []):
+            commands = run(tools, folder / "model.onnx", inputs, outputs, target, f"--precision={format}", f"--calibration={inputs}")
+            yield f"{name}/{format}/{target}", *models.judge(commands, outputs, models.MODELS / name / "expected_0.npz", INT8)
     yield from others(tools, scratch)
     yield from exported(tools, scratch)

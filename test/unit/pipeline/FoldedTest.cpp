@@ -1,0 +1,102 @@
+// What quantization folds into computes the same bits on the simulator as in the interpreter, and exact
+// integers.
+#include "test/unit/pipeline/Simulated.h"
+
+using namespace npuc;
+using namespace npuc::simulated;
+
+namespace {
+
+/// Folds the function, whose result has f32 or i32; interpreter and simulator give the same bits of it.
+/// Returns what the function meant before.
+HostTensor checkFolded(const std::string &text, llvm::ArrayRef<HostTensor> inputs,
+                       const std::string &target) {
+  CAPTURE(target);
+  Module module(text);
+  HostTensor meant = module.interpret(inputs);
+  REQUIRE(succeeded(
+      quantize::foldQuantization(module.main(), quantize::Requantization::FloatScale, module.constants)));
+  REQUIRE(quantize::inFloat(module.main()).empty());
+  HostTensor wanted = module.interpret(inputs);
+  auto found = module.simulate(inputs, target);
+  INFO(module.diagnostics.text());
+  REQUIRE(found);
+  CHECK(std::equal(wanted.raw(), wanted.raw() + wanted.bytes(), found->begin()));
+  // Floats are of exact sums times scales: a few roundings apart.
+  REQUIRE(wanted.count() == meant.count());
+  for (int64_t i = 0; i < wanted.count(); ++i)
+    if (wanted.type() == ElementType::F32)
+      CHECK(wanted.data<float>()[i] == Approx(meant.data<float>()[i]).epsilon(1e-5).margin(1e-3));
+    else
+      CHECK(wanted.data<int32_t>()[i] == meant.data<int32_t>()[i]);
+  return meant;
+}
+
+HostTensor scales(interpret::Shape shape, uint32_t seed) {
+  std::mt19937 random(seed);
+  std::uniform_real_distribution<float> number(0.01f, 0.1f);
+  std::vector<float> values(static_cast<size_t>(interpret::countOf(shape)));
+  for (float &value : values)
+    value = number(random);
+  return HostTensor::of<float>(ElementType::F32, std::move(shape), values);
+}
+
+const char *const targets[] = {"atom", "rngd", "warboy", "sapeon-x220"};
+
+} // namespace
+
+TEST_CASE("a scale for each row", "[pipeline]") {
+  const char *text =
+      R"(func.func @main(%q: tensor<2x5x24xi8>, %s: tensor<2x5x1xf32>, %v: tensor<24x7xi8>) -> tensor<2x5x7xf32> {
+    %t = nn.constant dense<[0.5, 0.25, 0.125, 1.0, 2.0, 0.75, 3.0]> : tensor<7xf32>
+    %b = nn.constant dense<[1.0, -1.0, 2.0, 3.0, 4.0, 5.0, 6.0]> : tensor<7xf32>
+    %x = nn.dequantize %q, %s {axis = 2 : i64, block_size = 24 : i64} : (tensor<2x5x24xi8>, tensor<2x5x1xf32>) -> tensor<2x5x24xf32>
+    %w = nn.dequantize %v, %t {axis = 1 : i64} : (tensor<24x7xi8>, tensor<7xf32>) -> tensor<24x7xf32>
+    %y = nn.linear %x, %w, %b : (tensor<2x5x24xf32>, tensor<24x7xf32>, tensor<7xf32>) -> tensor<2x5x7xf32>
+    return %y : tensor<2x5x7xf32>
+  })";
+  for (const char *target : targets)
+    checkFolded(text,
+                {randomTensor<int8_t>(ElementType::I8, {2, 5, 24}, -127, 127, 1), scales({2, 5, 1}, 2),
+                 randomTensor<int8_t>(ElementType::I8, {24, 7}, -127, 127, 3)},
+                target);
+}
+
+TEST_CASE("computed scales and zero points, signed by unsigned", "[pipeline]") {
+  const char *text =
+      R"(func.func @main(%q: tensor<6x24xui8>, %s: tensor<f32>, %z: tensor<ui8>, %v: tensor<24x7xi8>, %t: tensor<7xf32>, %u: tensor<7xi8>) -> tensor<6x7xf32> {
+    %x = nn.dequantize %q, %s, %z : (tensor<6x24xui8>, tensor<f32>, tensor<ui8>) -> tensor<6x24xf32>
+    %w = nn.dequantize %v, %t, %u {axis = 1 : i64} : (tensor<24x7xi8>, tensor<7xf32>, tensor<7xi8>) -> tensor<24x7xf32>
+    %y = nn.matmul %x, %w : (tensor<6x24xf32>, tensor<24x7xf32>) -> tensor<6x7xf32>
+    return %y : tensor<6x7xf32>
+  })";
+  for (const char *target : targets)
+    checkFolded(text,
+                {randomTensor<uint8_t>(ElementType::U8, {6, 24}, 0, 255, 4), scales({}, 5),
+                 randomTensor<uint8_t>(ElementType::U8, {}, 0, 255, 6),
+                 randomTensor<int8_t>(ElementType::I8, {24, 7}, -128, 127, 7), scales({7}, 8),
+                 randomTensor<int8_t>(ElementType::I8, {7}, -128, 127, 9)},
+                target);
+}
+
+TEST_CASE("a convolution of integers less their zero points", "[pipeline]") {
+  // Two groups, of which each window's sum is its own; elements outside of the input count as 0 after the
+  // zero point, and weights have one for each output.
+  const char *text =
+      R"(func.func @main(%q: tensor<1x4x6x6xui8>, %z: tensor<ui8>, %v: tensor<6x2x3x3xi8>, %u: tensor<6x1x1x1xi32>) -> tensor<1x6x4x4xi32> {
+    %0 = nn.cast %q : (tensor<1x4x6x6xui8>) -> tensor<1x4x6x6xi32>
+    %1 = nn.cast %z : (tensor<ui8>) -> tensor<i32>
+    %x = nn.sub %0, %1 : (tensor<1x4x6x6xi32>, tensor<i32>) -> tensor<1x4x6x6xi32>
+    %2 = nn.cast %v : (tensor<6x2x3x3xi8>) -> tensor<6x2x3x3xi32>
+    %w = nn.sub %2, %u : (tensor<6x2x3x3xi32>, tensor<6x1x1x1xi32>) -> tensor<6x2x3x3xi32>
+    %y = nn.conv %x, %w {strides = array<i64: 2, 2>, dilations = array<i64: 1, 1>, pads = array<i64: 2, 2, 1, 1>, groups = 2 : i64} : (tensor<1x4x6x6xi32>, tensor<6x2x3x3xi32>) -> tensor<1x6x4x4xi32>
+    return %y : tensor<1x6x4x4xi32>
+  })";
+  for (const char *target : targets)
+    checkFolded(text,
+                {randomTensor<uint8_t>(ElementType::U8, {1, 4, 6, 6}, 0, 255, 10),
+                 randomTensor<uint8_t>(ElementType::U8, {}, 100, 200, 11),
+                 randomTensor<int8_t>(ElementType::I8, {6, 2, 3, 3}, -128, 127, 12),
+                 randomTensor<int32_t>(ElementType::I32, {6, 1, 1, 1}, -100, 100, 13)},
+                target);
+}
