@@ -316,6 +316,10 @@ void Table::addContractions() {
   add<nn::LinearOp>(Numbers::Widened, [](nn::LinearOp op, Operands x, const Tools &t) {
     return linear(t.pool, x[0], x[1], operand(x, op, op.getBias()), op.getTransposed());
   });
+  add<nn::GroupedLinearOp>(Numbers::AsTheyAre, [](nn::GroupedLinearOp op, Operands x, const Tools &t) {
+    GroupedWeights weights{x[1], x[2], operand(x, op, op.getZeroPoint()), operand(x, op, op.getOffset())};
+    return groupedLinear(t.pool, x[0], weights);
+  });
   add<nn::ConvOp>(Numbers::Widened, [](nn::ConvOp op, Operands x, const Tools &t) {
     return conv(t.pool, x[0], x[1], operand(x, op, op.getBias()), windowOf(op),
                 static_cast<int64_t>(op.getGroups()));

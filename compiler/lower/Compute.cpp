@@ -1,3 +1,4 @@
+#include "compiler/lower/Formula.h"
 #include "compiler/lower/Handlers.h"
 #include "compiler/quantize/Quantize.h"
 
@@ -45,6 +46,63 @@ Value linear(nn::LinearOp op, LinalgBuilder &b) {
   Value sums = b.contract({op.getInput(), b.dims(rank + 1, lhs)}, {op.getWeight(), b.dims(rank + 1, rhs)},
                           b.dims(rank + 1, upTo(rank)), extents, partsOf(op));
   return b.finish(sums, op.getBias(), result);
+}
+
+/// The groups' sums have a dimension of their own, over which they are added with their scales. Loops of the
+/// products: rows…, n, group, k within the group; of the sums: group, rows…, n.
+Value groupedLinear(nn::GroupedLinearOp op, LinalgBuilder &b) {
+  ArrayRef<int64_t> in = shapeOf(op.getInput());
+  int64_t n = shapeOf(op.getWeight())[0], groups = shapeOf(op.getScale())[1], each = in.back() / groups;
+  unsigned rows = in.size() - 1, column = rows, group = rows + 1, k = rows + 2;
+  SmallVector<int64_t> split(in.drop_back()), extents = split;
+  split.append({groups, each});
+  extents.append({n, groups, each});
+  Value x = b.reshape(op.getInput(), split), w = b.reshape(op.getWeight(), {n, groups, each});
+  Value zero = op.getZeroPoint();
+  if (op.getUnpack()) {
+    SmallVector<Operand> inputs = {b.identity(w)};
+    if (zero)
+      inputs.push_back({zero, b.dims(3, {0, 1})});
+    Type i8 = b.b.getI8Type();
+    w = b.map(inputs, typeOf(w).clone(i8), [&](OpBuilder &inner, Location loc, Scalars s) -> Value {
+      Value wide = widenInteger(inner, loc, s[0]);
+      if (s.size() > 1) // Differences of 4 bits fit 8.
+        wide = arith::SubIOp::create(inner, loc, wide, widenInteger(inner, loc, s[1]));
+      return narrowInteger(inner, loc, wide, i8);
+    });
+    zero = {};
+  }
+  SmallVector<unsigned> lhs = upTo(rows), sums = {group}, staying;
+  lhs.append({group, k});
+  llvm::append_range(sums, upTo(rows + 1));
+  Value partial = b.contract({x, b.dims(k + 1, lhs)}, {w, b.dims(k + 1, {column, group, k})},
+                             b.dims(k + 1, sums), extents);
+  unsigned loops = rows + 2;
+  AffineMap ofGroup = b.dims(loops, {rows + 1, 0});
+  SmallVector<Operand> inputs = {b.identity(partial), {op.getScale(), ofGroup}};
+  if (op.getOffset())
+    inputs.push_back({op.getOffset(), ofGroup});
+  if (zero) {
+    SmallVector<unsigned> ofRow = {rows}, own = upTo(rows + 1);
+    llvm::append_range(ofRow, upTo(rows));
+    inputs.push_back({zero, ofGroup});
+    inputs.push_back(
+        {b.reduce(LinalgBuilder::Kind::Sum, {b.identity(x)}, split, ofRow, same), b.dims(loops, own)});
+  }
+  for (unsigned d = 1; d < loops; ++d)
+    staying.push_back(d);
+  return b.reduce(
+      LinalgBuilder::Kind::Sum, inputs, shapeOf(partial), staying,
+      [&](OpBuilder &inner, Location loc, Scalars s) -> Value {
+        Value sum = s[0];
+        if (op.getOffset())
+          sum = arith::AddIOp::create(inner, loc, sum, s[2]);
+        if (zero)
+          sum = arith::SubIOp::create(inner, loc, sum,
+                                      arith::MulIOp::create(inner, loc, s.back(), s[s.size() - 2]));
+        return arith::MulFOp::create(inner, loc, real(inner, loc, sum), s[1]);
+      },
+      b.b.getF32Type());
 }
 
 Value matmul(nn::MatmulOp op, LinalgBuilder &b) {
@@ -314,6 +372,13 @@ bool isMultiplied(OpTy op) {
 std::vector<Handler> npuc::lower::computeHandlers() {
   return {
       handler<nn::LinearOp>(linear).where<nn::LinearOp>(multiplies, isMultiplied),
+      handler<nn::GroupedLinearOp>(groupedLinear)
+          .where<nn::GroupedLinearOp>(
+              "its groups have an even number of products, if its weights have 4 bits",
+              [](nn::GroupedLinearOp op) {
+                int64_t each = shapeOf(op.getWeight())[1] / shapeOf(op.getScale())[1];
+                return !typeOf(op.getWeight()).getElementType().isInteger(4) || each % 2 == 0;
+              }),
       handler<nn::MatmulOp>(matmul).where<nn::MatmulOp>(multiplies, isMultiplied),
       handler<nn::AttentionOp>(attention),
       handler<nn::SoftmaxOp>(softmax),

@@ -35,10 +35,23 @@ std::string obstacle(Operation *op) {
   const Handler *found = findHandler(name);
   if (!found)
     return (name + " cannot be compiled: it has no lowering").str();
-  // Two of them share a byte, which a tile of an odd number of them would cut.
+  // Two of them share a byte, which nothing but whole rows of an even number of them keeps together.
   auto hasFourBits = [](Type type) { return getElementTypeOrSelf(type).isInteger(4); };
-  if (llvm::any_of(op->getOperandTypes(), hasFourBits) || llvm::any_of(op->getResultTypes(), hasFourBits))
+  auto hasOddRow = [&](Type type) {
+    auto tensor = cast<RankedTensorType>(type);
+    return hasFourBits(type) && tensor.getNumElements() > 1 && tensor.getShape().back() % 2 != 0;
+  };
+  // Constant zero points become bytes.
+  SmallVector<Type> types(op->getResultTypes());
+  for (Value operand : op->getOperands())
+    if (operand == op->getOperand(0) || !operand.getDefiningOp<nn::ConstantOp>() ||
+        !isa<nn::DequantizeOp>(op))
+      types.push_back(operand.getType());
+  bool keepsRows = isa<nn::CastOp, nn::QuantizeOp, nn::DequantizeOp, nn::GroupedLinearOp>(op);
+  if (llvm::any_of(types, hasFourBits) && !keepsRows)
     return (name + " cannot be compiled: it has integers of 4 bits").str();
+  if (llvm::any_of(types, hasOddRow))
+    return (name + " cannot be compiled: its integers of 4 bits lie in rows of an odd number").str();
   for (const Condition &condition : found->conditions)
     if (!condition.holds(op))
       return (name + " is compiled only where " + condition.sentence).str();

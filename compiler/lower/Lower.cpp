@@ -39,6 +39,12 @@ Value withoutReshapes(Value value) {
   return value;
 }
 
+/// Reads or writes integers of 4 bits, of which two share a byte.
+bool hasFourBits(linalg::GenericOp op) {
+  return llvm::any_of(op->getOperandTypes(),
+                      [](Type type) { return getElementTypeOrSelf(type).isInteger(4); });
+}
+
 /// Finishes the sums of a multiplication by constants.
 bool finishesProjection(linalg::GenericOp formula) {
   return llvm::any_of(formula.getDpsInputs(), [](Value input) {
@@ -56,7 +62,8 @@ bool transposesActivations(OpOperand *operand) {
   auto formula = operand->get().getDefiningOp<linalg::GenericOp>();
   auto transpose = dyn_cast<linalg::GenericOp>(operand->getOwner());
   return formula && transpose && formula->hasOneUse() && formula.getNumReductionLoops() == 0 &&
-         !gathersRows(formula) && !isa<BlockArgument>(formula.getBody()->getTerminator()->getOperand(0)) &&
+         !gathersRows(formula) && !hasFourBits(formula) &&
+         !isa<BlockArgument>(formula.getBody()->getTerminator()->getOperand(0)) &&
          isa<BlockArgument>(transpose.getBody()->getTerminator()->getOperand(0)) &&
          !transpose.getMatchingIndexingMap(operand).isIdentity() && !finishesProjection(formula);
 }
@@ -86,6 +93,9 @@ bool shouldFuse(OpOperand *operand) {
   bool gathers = yielded && isa<tensor::ExtractOp>(yielded);
   // The numbers of rows that are gathered are read from memory: they are computed before.
   if (gathers || (gathersRows(consumer) && !moves))
+    return false;
+  // Rows of halves of bytes stay rows.
+  if (hasFourBits(producer) && !consumer.getMatchingIndexingMap(operand).isMinorIdentity())
     return false;
   if (moves)
     return true;
@@ -497,7 +507,7 @@ llvm::DenseSet<Operation *> preciseOperations(func::FuncOp function) {
     }
   };
   for (Operation &op : function.front()) {
-    if (op.hasAttr(quantize::inF32Attr))
+    if (op.hasAttr(quantize::inF32Attr) || isa<nn::GroupedLinearOp>(op))
       found.insert(&op);
     if (isa<nn::QuantizeOp, nn::DequantizeOp>(op))
       for (Value parameter : op.getOperands().drop_front())

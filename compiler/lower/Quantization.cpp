@@ -119,6 +119,8 @@ Value quantize(nn::QuantizeOp op, LinalgBuilder &b) {
         Value by = scale.number ? literal(inner, loc, *scale.number) : s[scale.at];
         Value quotient = inverted ? arith::MulFOp::create(inner, loc, s[0], by).getResult()
                                   : arith::DivFOp::create(inner, loc, s[0], by).getResult();
+        if (isa<FloatType>(type.getElementType()))
+          return quotient; // The store rounds and saturates.
         if (op->hasAttr(mayBeNaNAttr)) {
           Formula f{inner, loc};
           quotient =
@@ -134,12 +136,26 @@ Value quantize(nn::QuantizeOp op, LinalgBuilder &b) {
   return b.reshape(result, type.getShape());
 }
 
+/// A constant of 4 bits as one of 8: so few numbers need not share bytes.
+Value asBytes(LinalgBuilder &b, Value value) {
+  auto constant = value ? value.getDefiningOp<nn::ConstantOp>() : nn::ConstantOp();
+  if (!constant || !typeOf(value).getElementType().isInteger(4))
+    return value;
+  RankedTensorType type = typeOf(value).clone(b.b.getI8Type());
+  TypedAttr bytes = nn::ConvertedAttr::get(b.b.getContext(), constant.getValue(), type);
+  bool isUnsigned = typeOf(value).getElementType().isUnsignedInteger();
+  if (auto dense = dyn_cast<DenseIntElementsAttr>(constant.getValue()))
+    bytes =
+        dense.mapValues(b.b.getI8Type(), [&](const APInt &x) { return isUnsigned ? x.zext(8) : x.sext(8); });
+  return nn::ConstantOp::create(b.b, b.loc, bytes);
+}
+
 Value dequantize(nn::DequantizeOp op, LinalgBuilder &b) {
   RankedTensorType type = op.getType();
   Loops loops = Loops::of(op);
   SmallVector<Operand> inputs = {b.identity(b.reshape(op.getInput(), loops.shape))};
   Parameter scale(b, op.getScale(), loops, inputs);
-  Parameter zero(b, op.getZeroPoint(), loops, inputs);
+  Parameter zero(b, asBytes(b, op.getZeroPoint()), loops, inputs);
   Value result =
       b.map(inputs, type.clone(loops.shape), [&](OpBuilder &inner, Location loc, Scalars s) -> Value {
         // Integers of up to 24 bits are exact in f32, and so are differences of 8 bits.
@@ -205,6 +221,10 @@ Value requantize(nn::RequantizeOp op, LinalgBuilder &b) {
   });
 }
 
+bool isFloat8(Type element) {
+  return isa<Float8E4M3FNType, Float8E5M2Type>(element);
+}
+
 bool isSmall(Type element) {
   auto integer = dyn_cast<IntegerType>(element);
   return integer && integer.getWidth() <= 16;
@@ -228,8 +248,11 @@ constexpr StringRef blocks = "its blocks, if it has scales for blocks, are of on
 std::vector<Handler> npuc::lower::quantizationHandlers() {
   return {
       handler<nn::QuantizeOp>(quantize)
-          .where<nn::QuantizeOp>("its integers have 8 or 16 bits",
-                                 [](nn::QuantizeOp o) { return isSmall(o.getType().getElementType()); })
+          .where<nn::QuantizeOp>("its integers have 4, 8 or 16 bits, or its floats 8, and saturate",
+                                 [](nn::QuantizeOp o) {
+                                   Type element = o.getType().getElementType();
+                                   return isSmall(element) || (isFloat8(element) && o.getSaturate());
+                                 })
           .where<nn::QuantizeOp>(blocks, hasEqualBlocks),
       handler<nn::DequantizeOp>(dequantize)
           .where<nn::DequantizeOp>(

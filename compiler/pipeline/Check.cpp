@@ -33,9 +33,11 @@ struct Needs {
 
 void noteInstructions(linalg::LinalgOp op, Needs &needs) {
   if (tile::isContraction(op)) {
-    auto operand = cast<RankedTensorType>(op.getDpsInputOperand(0)->get().getType());
-    if (FailureOr<ElementType> type = codegen::elementType(operand.getElementType()); succeeded(type))
-      needs.multiplied.insert(*type);
+    // With weights of 4 bits the engine multiplies at their rate.
+    for (OpOperand *operand : op.getDpsInputOperands())
+      if (FailureOr<ElementType> type = codegen::elementType(getElementTypeOrSelf(operand->get()));
+          succeeded(type))
+        needs.multiplied.insert(*type);
     return;
   }
   needs.gathers |= !op.getBlock()->getOps<tensor::ExtractOp>().empty();

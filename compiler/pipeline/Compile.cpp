@@ -359,7 +359,11 @@ std::optional<std::vector<std::byte>> Compilation::constant(uint32_t buffer, Dia
       state_->constants.read(value, state_->solution->program.buffers[buffer].name, diagnostics);
   if (!tensor)
     return std::nullopt;
-  std::span<const std::byte> bytes(tensor.raw(), tensor.bytes());
+  Array packed;
+  if (bitWidth(tensor.type()) < 8)
+    packed = interpret::toArray(tensor);
+  std::span<const std::byte> bytes = bitWidth(tensor.type()) < 8 ? std::span<const std::byte>(packed.data)
+                                                                 : std::span(tensor.raw(), tensor.bytes());
   if (const std::vector<isa::View> &packing = state_->packings[buffer]; !packing.empty())
     return schedule::packed(bytes, packing);
   return std::vector<std::byte>(bytes.begin(), bytes.end());

@@ -274,12 +274,14 @@ std::string Compilation::quantization() const {
   double all = 0;
   for (double count : state_->work.multiplyAdds)
     all += count;
-  double integers = state_->work.multiplyAdds[static_cast<size_t>(ElementType::I8)];
   std::string text;
   for (const std::string &step : state_->decision.steps)
     text += "quantization: " + step + "\n";
-  if (all > 0)
-    text += fmt::format("int8: {:.1f} % of the multiply-adds\n", 100 * integers / all);
+  for (ElementType type : {ElementType::I8, ElementType::I4})
+    if (double count = state_->work.multiplyAdds[static_cast<size_t>(type)];
+        all > 0 && (count > 0 || type == ElementType::I8))
+      text += fmt::format("{}: {:.1f} % of the multiply-adds\n",
+                          type == ElementType::I8 ? "int8" : "int8 by int4", 100 * count / all);
   for (const quantize::InFloat &left : state_->stayedFloat)
     text += fmt::format("in floats: {} ({}): {}\n", left.node, left.operation, left.reason);
   return text;

@@ -24,6 +24,9 @@ double bytes(RankedTensorType type) {
 double multiplyAdds(Operation *op) {
   return llvm::TypeSwitch<Operation *, double>(op)
       .Case([](nn::LinearOp o) { return elements(o.getResult()) * typeOf(o.getInput()).getShape().back(); })
+      .Case([](nn::GroupedLinearOp o) {
+        return elements(o.getResult()) * typeOf(o.getInput()).getShape().back();
+      })
       .Case([](nn::MatmulOp o) { return elements(o.getResult()) * typeOf(o.getLhs()).getShape().back(); })
       .Case([](nn::ConvOp o) {
         return elements(o.getResult()) * elements(o.getWeight()) / typeOf(o.getWeight()).getDimSize(0);
@@ -36,6 +39,18 @@ double multiplyAdds(Operation *op) {
         return double(q[0]) * q[1] * q[2] * v[2] * (q[3] + v[3]);
       })
       .Default([](Operation *) { return 0.0; });
+}
+
+/// The type whose rate a contraction runs at: that of its operands, unsigned ones as signed ones, or of
+/// weights of 4 bits.
+std::optional<ElementType> multipliedType(Operation *op) {
+  auto grouped = dyn_cast<nn::GroupedLinearOp>(op);
+  if (grouped && !grouped.getUnpack() && typeOf(grouped.getWeight()).getElementType().isInteger(4))
+    return ElementType::I4;
+  FailureOr<ElementType> type = codegen::elementType(typeOf(op->getOperand(0)).getElementType());
+  if (failed(type))
+    return std::nullopt;
+  return *type == ElementType::U8 ? ElementType::I8 : *type;
 }
 
 /// Vector operations for each element that the operation computes (or, a reduction, reads).
@@ -64,6 +79,9 @@ void countVector(Operation *op, timing::WorkFacts &work) {
     return add(scores * (12 + 1 + masked + (o.getSoftcap().isZero() ? 0 : 10)),
                typeOf(o.getResult()).getElementType());
   }
+  if (auto o = dyn_cast<nn::GroupedLinearOp>(op)) // Each group's sum is multiplied and added.
+    return add(2 * elements(o.getResult()) * typeOf(o.getScale()).getDimSize(1),
+               o.getType().getElementType());
   if (auto o = dyn_cast<nn::LinearOp>(op))
     return add(o.getBias() ? elements(o.getResult()) : 0, typeOf(o.getResult()).getElementType());
   if (auto o = dyn_cast<nn::ConvOp>(op))
@@ -109,9 +127,8 @@ timing::WorkFacts pipeline::countWork(func::FuncOp function) {
       continue;
     }
     if (double count = multiplyAdds(&op))
-      if (FailureOr<ElementType> type = codegen::elementType(typeOf(op.getOperand(0)).getElementType());
-          succeeded(type))
-        work.multiplyAdds[static_cast<size_t>(*type == ElementType::U8 ? ElementType::I8 : *type)] += count;
+      if (std::optional<ElementType> type = multipliedType(&op))
+        work.multiplyAdds[static_cast<size_t>(*type)] += count;
     countVector(&op, work);
   }
   return work;

@@ -19,9 +19,11 @@ RankedTensorType typeOf(Value value) {
 bool isInteger8(Value value) {
   return typeOf(value).getElementType().isInteger(8);
 }
-/// Greatest magnitude of an element, an integer of 8 bits.
+/// Greatest magnitude of an element, an integer of 4 or 8 bits.
 double mostOf(Value value) {
-  return typeOf(value).getElementType().isUnsignedInteger() ? 255 : mostOf8;
+  Type element = typeOf(value).getElementType();
+  double values = element.isInteger(4) ? 16 : 256;
+  return element.isUnsignedInteger() ? values - 1 : values / 2;
 }
 
 /// Σ |w| over a run of k for each output channel: by (channel, k) → element.
@@ -76,6 +78,8 @@ public:
   LogicalResult bound(Operation *op) {
     if (auto linear = dyn_cast<nn::LinearOp>(op); linear && isInteger8(linear.getInput()))
       return boundLinear(linear);
+    if (auto grouped = dyn_cast<nn::GroupedLinearOp>(op))
+      return boundGroups(grouped);
     if (auto matmul = dyn_cast<nn::MatmulOp>(op); matmul && isInteger8(matmul.getLhs()))
       return set(op, typeOf(matmul.getLhs()).getShape().back(),
                  mostOf(matmul.getLhs()) * mostOf(matmul.getRhs()));
@@ -117,6 +121,14 @@ private:
       return failure();
     WeightSums sums(elements, op.getTransposed());
     return set(op, leastParts(products, limit, [&](int64_t parts) { return sums.greatest(parts) * most; }));
+  }
+
+  LogicalResult boundGroups(nn::GroupedLinearOp op) {
+    RankedTensorType weight = op.getWeight().getType();
+    int64_t each = weight.getDimSize(1) / op.getScale().getType().getDimSize(1);
+    if (static_cast<double>(each) * mostOf(op.getInput()) * mostOf(op.getWeight()) <= limit)
+      return success();
+    return op.emitError("its sums of ") << each << " products of a group may leave the accumulators";
   }
 
   LogicalResult boundConv(nn::ConvOp op) {

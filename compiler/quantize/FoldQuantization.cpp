@@ -468,13 +468,14 @@ private:
 } // namespace
 
 LogicalResult foldQuantization(func::FuncOp function, Requantization requantization,
-                               interpret::ConstantReader &constants) {
+                               interpret::ConstantReader &constants, const Multiplied &multiplied) {
   Signed{function};
   MLIRContext *context = function.getContext();
   RewritePatternSet patterns(context);
   // Before scales are left to be computed.
   patterns.add<FoldLinear, FoldConv, FoldMatmul>(context, constants, 2);
-  populateComputedPatterns(patterns, constants);
+  populateComputedPatterns(patterns, constants, multiplied);
+  populateGroupPatterns(patterns, constants, multiplied.fourBits);
   patterns.add<FoldAttention, SinkBelowSlice>(context, constants);
   patterns.add<SinkDequantize, HoistQuantize, CancelQuantize>(context);
   patterns.add<FormRequantize>(context, constants, requantization);
@@ -495,9 +496,12 @@ std::vector<InFloat> inFloat(func::FuncOp function) {
   };
   for (Operation &op : function.front()) {
     unsigned operands = observedOperands(&op);
-    if (operands == 0 && !isa<nn::ConvTransposeOp>(op))
+    bool ofBytes = operands > 0 && typeOf(op.getOperand(0)).getElementTypeBitWidth() == 8;
+    if (ofBytes || (operands == 0 && !isa<nn::ConvTransposeOp>(op)))
       continue;
     std::string reason = "its bias, zero points or weights' scales do not fold";
+    if (isa<nn::AttentionOp>(op))
+      reason = "its query, key and value are no integers around 0 with one scale";
     if (isa<nn::ConvTransposeOp>(op))
       reason = "transposed convolutions are not quantized";
     for (unsigned i = 0; i < operands; ++i)

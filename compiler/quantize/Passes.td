@@ -52,7 +52,8 @@ def FoldQuantization : Pass<"npuc-fold-quantization", "::mlir::func::FuncOp"> {
     ```
   }];
   let options = [Option<"requantization", "requantization", "std::string", "\"float\"",
-                        "how sums are requantized: float, fixedpoint or shift">];
+                        "how sums are requantized: float, fixedpoint or shift">,
+                 Option<"fourBits", "four-bits", "bool", "true", "the engine multiplies weights of 4 bits">];
   let dependentDialects = ["::npuc::nn::NNDialect"];
 }
 

@@ -16,6 +16,11 @@ namespace npuc::quantize {
 /// How a machine brings sums to few bits: see TargetDescription's Numbers.
 enum class Requantization : uint8_t { FloatScale, FixedPoint, ShiftMultiplyShift };
 
+/// What a matrix engine multiplies beside integers of 8 bits: weights of 4 by those, floats of 8 bits.
+struct Multiplied {
+  bool fourBits = true, e4m3 = true, e5m2 = true;
+};
+
 /// On an nn.linear by weights: a factor for each channel of its input, by which what becomes integers is
 /// divided and the weights multiplied; an array of floats. Later on the nn.mul that divides, where scales are
 /// each row's own.
@@ -41,8 +46,10 @@ mlir::LogicalResult insertQuantization(mlir::func::FuncOp function, interpret::C
 /// Folds dequantized operands into multiplications of integers, and quantized sums into requantizations; the
 /// model's own quantization and what insertQuantization put there alike. Zero points go into the bias and,
 /// where both operands are computed, into sums of rows. What cannot be folded keeps its meaning in floats.
+/// Weights of 4 bits become 8 first, and floats of 8 bits floats of 16, where the engine does not multiply
+/// them.
 mlir::LogicalResult foldQuantization(mlir::func::FuncOp function, Requantization requantization,
-                                     interpret::ConstantReader &constants);
+                                     interpret::ConstantReader &constants, const Multiplied &multiplied = {});
 
 /// On a multiplication of integers: its sum is computed in so many parts, each of an equal share of its
 /// products, which are added in 32 bits.

@@ -24,9 +24,18 @@ SmallVector<int> follow(LinalgOp consumer, OpOperand &operand, ArrayRef<int> con
 }
 
 /// Loops along which an operation can be cut: of one that loads by index, those of the indices; a row is
-/// loaded whole.
+/// loaded whole. Nor are elements of 4 bits, of which two share a byte, cut along the loop in which they
+/// follow each other.
 llvm::SmallBitVector ownCuttableLoops(LinalgOp op) {
   llvm::SmallBitVector loops(op.getNumLoops(), true);
+  for (OpOperand &operand : op->getOpOperands()) {
+    AffineMap map = op.getMatchingIndexingMap(&operand);
+    if (map.getNumResults() == 0 || !getElementTypeOrSelf(operand.get()).isInteger(4))
+      continue;
+    for (unsigned loop = 0; loop < op.getNumLoops(); ++loop)
+      if (map.getResults().back().isFunctionOfDim(loop))
+        loops.reset(loop);
+  }
   if (!op.getBlock()->getOps<tensor::ExtractOp>().empty())
     for (unsigned loop = 0; loop < op.getNumLoops(); ++loop)
       loops[loop] = op.getMatchingIndexingMap(op.getDpsInputOperand(0)).isFunctionOfDim(loop);

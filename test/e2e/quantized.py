@@ -21,14 +21,15 @@ INT8 = 0.1
 TARGETS = ["atom", "sapeon-x220", "sapeon-x330", "warboy", "warboy-2pe", "rngd", "toy"]
 FLOAT = ["bert-tiny-cls-ts", "bert-tiny-cls-dynamo23", "gpt2-tiny-ts"]
 # Other formats of operators.
-FORMATS = {"gpt2-tiny-ts": [("int8-token", target) for target in ("atom", "sapeon-x220", "warboy", "rngd")]}
+FORMATS = {"gpt2-tiny-ts": [*(("int8-token", target) for target in ("atom", "sapeon-x220", "warboy", "rngd")), ("int4-32", "atom"),
+                            ("int4-64a-token", "rngd"), ("int4-32a", "warboy"), ("int4-32-float", "atom"), ("fp8", "rngd"), ("fp8", "sapeon-x330")]}
 
 # Models that onnxruntime quantizes: variants for the interpreter, and those among them for each target. Those that differ in how sums become
 # integers run on a target for each way to requantize. Integers of 16 bits are multiplied as floats of 16, whose steps are much greater;
 # weights in blocks are for the interpreter.
 OTHERS = {"bert-tiny-cls-ts": [v for v in quantize.VARIANTS if v != "operators-channel"], "vit-tiny-ts": ["qdq-u8-channel", "operators-multiplied"]}
 FEW = ["qdq-u8", "qdq-i8-channel", "qdq-all-channel"]
-ON = {"bert-tiny-cls-ts": {"atom": [v for v in quantize.VARIANTS if not v.startswith(("qdq-all-16", "operators-channel", "four-bits"))],
+ON = {"bert-tiny-cls-ts": {"atom": [v for v in quantize.VARIANTS if not v.startswith(("qdq-all-16", "operators-channel"))],
                            "sapeon-x220": FEW, "warboy": FEW, "rngd": FEW},
       "vit-tiny-ts": {"atom": OTHERS["vit-tiny-ts"]}}
 # Of the elements of each output, so many lie within one step of onnxruntime's, graph optimization off.

@@ -176,17 +176,22 @@ std::optional<int64_t> memoryBytes(Context &context, const View &view, const std
   return std::nullopt;
 }
 
-// In 4-bit types only the innermost dimension may start within a byte; elsewhere elements do not cross their
-// own size.
-void checkElementAlignment(Context &context, const View &view, const std::string &label) {
+// In 4-bit types only the innermost dimension, or in a contraction B's last k, may start within a byte;
+// elsewhere elements do not cross their own size.
+void checkElementAlignment(Context &context, const View &view, unsigned operand, const std::string &label) {
   const unsigned bits = bitWidth(view.type);
   if (bits < 8) {
+    const Command &command = context.command;
+    const bool isB = command.opcode == Opcode::Contract && operand == 1;
+    const unsigned endK = command.rankBatch + command.rankK;
     for (unsigned d = 0; d < view.rank; ++d)
-      if (view.dims[d].stride % 2 != 0 && !(d + 1 == view.rank && view.dims[d].stride == 1))
-        context.error(label + " has a stride that starts within a byte",
-                      fmt::format("dimension {} of {} elements has stride {}", d, npuc::name(view.type),
-                                  view.dims[d].stride),
-                      "only the innermost stride may be 1, others are even");
+      if (view.dims[d].stride % 2 != 0 &&
+          !((d + 1 == view.rank || (isB && d + 1 == endK)) && view.dims[d].stride == 1))
+        context.error(
+            label + " has a stride that starts within a byte",
+            fmt::format("dimension {} of {} elements has stride {}", d, npuc::name(view.type),
+                        view.dims[d].stride),
+            "only the innermost stride, or that of a contraction's last k, may be 1, others are even");
     return;
   }
   const int64_t bytes = bits / 8;
@@ -213,7 +218,7 @@ void checkView(Context &context, unsigned operand) {
       view.type != ElementType::F32)
     context.error(label + " is no type of sums",
                   fmt::format("accumulators hold i32, i64 or f32, not {}", npuc::name(view.type)));
-  checkElementAlignment(context, view, label);
+  checkElementAlignment(context, view, operand, label);
   auto bytes = memoryBytes(context, view, label);
   if (!bytes)
     return;

@@ -242,6 +242,42 @@ HostTensor linear(ThreadPool &pool, const HostTensor &input, const HostTensor &w
   return result;
 }
 
+HostTensor groupedLinear(ThreadPool &pool, const HostTensor &input, const GroupedWeights &weights) {
+  int64_t k = input.shape().back(), n = weights.weight.dim(0), groups = weights.scale.dim(1),
+          each = k / groups, rows = k ? input.count() / k : 0;
+  Shape shape = input.shape();
+  shape.back() = n;
+  HostTensor result(ElementType::F32, shape), sums(ElementType::I32, {rows, n});
+  auto *out = result.mutableData<float>();
+  std::fill_n(out, result.count(), 0.0f);
+  HostTensor x = cast(pool, input, ElementType::I32), w = cast(pool, weights.weight, ElementType::I32);
+  HostTensor zeros = weights.zeroPoint ? cast(pool, weights.zeroPoint, ElementType::I32) : HostTensor();
+  Product product;
+  product.sizes = {rows, n, each, k, 1, 1, k, n};
+  product.batch = {{0}, {0}, {0}};
+  for (int64_t g = 0; g < groups; ++g) {
+    // The kernels of integers take whole tensors of bytes; groups are small.
+    plainProduct(pool, product, x.data<uint32_t>() + g * each, w.data<uint32_t>() + g * each,
+                 sums.mutableData<uint32_t>());
+    parallelRange(pool, rows, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t row = begin; row < end; ++row) {
+        const int32_t *run = x.data<int32_t>() + row * k + g * each;
+        int32_t total = std::accumulate(run, run + each, 0);
+        for (int64_t j = 0; j < n; ++j) {
+          int32_t sum = sums.data<int32_t>()[row * n + j];
+          if (zeros)
+            sum -= total * zeros.data<int32_t>()[j * groups + g];
+          if (weights.offset)
+            sum += weights.offset.data<int32_t>()[j * groups + g];
+          float scaled = static_cast<float>(sum) * weights.scale.data<float>()[j * groups + g];
+          out[row * n + j] += scaled;
+        }
+      }
+    });
+  }
+  return result;
+}
+
 HostTensor conv(ThreadPool &pool, const HostTensor &input, const HostTensor &weight, const HostTensor &bias,
                 const Window &window, int64_t groups) {
   Spatial s{spatialOf(input), spatialOf(weight), {}};

@@ -37,6 +37,13 @@ HostTensor matmul(ThreadPool &pool, const HostTensor &lhs, const HostTensor &rhs
 HostTensor linear(ThreadPool &pool, const HostTensor &input, const HostTensor &weight, const HostTensor &bias,
                   bool transposed);
 
+/// Integers of at most 8 bits with scales of groups, weight [n, k]: see nn.grouped_linear. `zeroPoint` (I8 or
+/// U8) and `offset` (I32) are [n, groups] as `scale` (F32), or none.
+struct GroupedWeights {
+  HostTensor weight, scale, zeroPoint, offset;
+};
+HostTensor groupedLinear(ThreadPool &pool, const HostTensor &input, const GroupedWeights &weights);
+
 struct Window {
   std::vector<int64_t> strides, dilations;
   std::vector<int64_t> pads; ///< Low pads of all spatial dimensions, then the high ones.

@@ -5,7 +5,8 @@
 include "dialects/nn/IR/NNBase.td"
 
 //===----------------------------------------------------------------------===//
-// Contractions. Floats give their own type; 8-bit integers (any signs) and i32 give i32, exactly (wrapping).
+// Contractions. Floats give their own type, but those of 8 bits f32; 8-bit integers (any signs) and i32 give i32, exactly
+// (wrapping).
 //===----------------------------------------------------------------------===//
 
 def NN_ContractedType : AnyTypeOf<[F16, BF16, F32, F64, F8E4M3FN, F8E5M2, I<4>, UI<4>, I8, UI8, I32], "contractable">;
@@ -14,8 +15,8 @@ def NN_ContractedTensor : NN_TensorOf<NN_ContractedType>;
 def NN_MatmulOp : NN_InferredOp<"matmul"> {
   let summary = "result[b…, m, n] = Σ_k lhs[b…, m, k] · rhs[b…, k, n]";
   let description = [{
-    Both operands have rank ≥ 2; leading dimensions broadcast. Float operands have one type, which is the result's; integer
-    operands (4 or 8 bits of any signs, or i32) give i32. Source: ONNX MatMul-13, MatMulInteger-10, Einsum.
+    Both operands have rank ≥ 2; leading dimensions broadcast. Float operands have one type, which is the result's, but floats of 8
+    bits, of either kind, give f32; integer operands (4 or 8 bits of any signs, or i32) give i32. Source: ONNX MatMul-13, MatMulInteger-10, Einsum.
   }];
   let arguments = (ins NN_ContractedTensor:$lhs, NN_ContractedTensor:$rhs);
   let results = (outs NN_ContractedTensor:$result);
@@ -30,6 +31,21 @@ def NN_LinearOp : NN_InferredOp<"linear"> {
   let arguments = (ins NN_ContractedTensor:$input, NN_ContractedTensor:$weight, Optional<NN_ContractedTensor>:$bias,
                        UnitAttr:$transposed);
   let results = (outs NN_ContractedTensor:$result);
+}
+
+def NN_GroupedLinearOp : NN_Op<"grouped_linear", [AttrSizedOperandSegments]> {
+  let summary = "result[…, n] = Σ_g scale[n, g] · Σ_{k of group g} input[…, k] · (weight[n, k] - zero_point[n, g])";
+  let description = [{
+    Integers whose scales differ along the sum, in as many equal groups of k as `scale` has columns. A group's sum, to which
+    `offset[n, g]` is added (what an input's zero point takes away), is exact in i32; times its scale it is added to those of
+    the groups before it, in f32. With `unpack` weights become i8 first, less their zero points, for engines that multiply no others.
+    Source: com.microsoft MatMulNBits-1, DequantizeLinear-21 with blocks.
+  }];
+  let arguments = (ins NN_TensorOf<AnyTypeOf<[I8, UI8]>>:$input, NN_TensorOf<AnyTypeOf<[I<4>, UI<4>, I8, UI8]>>:$weight,
+                       NN_TensorOf<F32>:$scale, Optional<NN_TensorOf<AnyTypeOf<[I8, UI8]>>>:$zero_point, Optional<NN_TensorOf<I32>>:$offset,
+                       UnitAttr:$unpack);
+  let results = (outs NN_TensorOf<F32>:$result);
+  let hasVerifier = 1;
 }
 
 def NN_ConvOp : NN_InferredOp<"conv"> {

@@ -14,6 +14,9 @@ RankedTensorType typeOf(Value value) {
 /// The element type of a contraction of elements `a` and `b`: see nn.matmul.
 FailureOr<Type> contracted(std::optional<Location> location, Type a, Type b) {
   a = getElementTypeOrSelf(a), b = getElementTypeOrSelf(b);
+  auto isFloat8 = [](Type type) { return isa<Float8E4M3FNType, Float8E5M2Type>(type); };
+  if (isFloat8(a) && isFloat8(b))
+    return Type(Float32Type::get(a.getContext()));
   if (isa<FloatType>(a) && a == b)
     return a;
   auto narrow = [](Type type) { return type.isInteger() && type.getIntOrFloatBitWidth() <= 8; };
@@ -322,6 +325,26 @@ bool AttentionOp::isCompatibleReturnTypes(TypeRange inferred, TypeRange found) {
   auto a = cast<RankedTensorType>(inferred.front());
   auto b = dyn_cast<RankedTensorType>(found.front());
   return b && a.getShape() == b.getShape() && isa<FloatType>(b.getElementType());
+}
+
+LogicalResult GroupedLinearOp::verify() {
+  RankedTensorType input = getInput().getType(), weight = getWeight().getType(), scale = getScale().getType();
+  if (input.getRank() < 1 || weight.getRank() != 2 || input.getShape().back() != weight.getDimSize(1))
+    return emitOpError() << input << " and weight " << weight << " do not multiply";
+  if (scale.getRank() != 2 || scale.getDimSize(0) != weight.getDimSize(0) || scale.getDimSize(1) < 1 ||
+      weight.getDimSize(1) % scale.getDimSize(1) != 0)
+    return emitOpError()
+           << "scale must have a row for each of weight's and a column for each of equal groups, found "
+           << scale << " for " << weight;
+  for (Value like : {getZeroPoint(), getOffset()})
+    if (like && typeOf(like).getShape() != scale.getShape())
+      return emitOpError() << "zero point and offset must have the shape of " << scale << ", found "
+                           << like.getType();
+  SmallVector<int64_t> shape(input.getShape());
+  shape.back() = weight.getDimSize(0);
+  if (getType().getShape() != ArrayRef(shape))
+    return emitOpError() << "result must be " << getType().clone(shape) << ", found " << getType();
+  return success();
 }
 
 LogicalResult AttentionOp::verify() {

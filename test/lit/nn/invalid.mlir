@@ -151,3 +151,27 @@ func.func @f() {
   %0 = nn.constant 1.0 : f32
   return
 }
+
+// -----
+
+func.func @f(%x: tensor<2x4xi8>, %w: tensor<3x4xi4>, %s: tensor<3x3xf32>) {
+  // expected-error @+1 {{scale must have a row for each of weight's and a column for each of equal groups, found 'tensor<3x3xf32>' for 'tensor<3x4xi4>'}}
+  %0 = nn.grouped_linear %x, %w, %s {operandSegmentSizes = array<i32: 1, 1, 1, 0, 0>} : (tensor<2x4xi8>, tensor<3x4xi4>, tensor<3x3xf32>) -> tensor<2x3xf32>
+  return
+}
+
+// -----
+
+func.func @f(%x: tensor<2x4xi8>, %w: tensor<3x4xi4>, %s: tensor<3x2xf32>, %z: tensor<3xi8>) {
+  // expected-error @+1 {{zero point and offset must have the shape of 'tensor<3x2xf32>', found 'tensor<3xi8>'}}
+  %0 = nn.grouped_linear %x, %w, %s, %z {operandSegmentSizes = array<i32: 1, 1, 1, 1, 0>} : (tensor<2x4xi8>, tensor<3x4xi4>, tensor<3x2xf32>, tensor<3xi8>) -> tensor<2x3xf32>
+  return
+}
+
+// -----
+
+func.func @f(%x: tensor<2x4xi8>, %w: tensor<3x4xi4>, %s: tensor<3x2xf32>) {
+  // expected-error @+1 {{result must be 'tensor<2x3xf32>', found 'tensor<2x4xf32>'}}
+  %0 = nn.grouped_linear %x, %w, %s {operandSegmentSizes = array<i32: 1, 1, 1, 0, 0>} : (tensor<2x4xi8>, tensor<3x4xi4>, tensor<3x2xf32>) -> tensor<2x4xf32>
+  return
+}

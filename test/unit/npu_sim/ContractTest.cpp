@@ -107,7 +107,7 @@ TEST_CASE("contractions beyond the blocks of the kernels") {
       for (bool transposed : {false, true}) {
         ProgramBuilder builder;
         builder.loadAll();
-        if (type == E::I4 && transposed) // Its innermost dimension, n, cannot have k's stride.
+        if (type == E::I4 && transposed && s.k % 2 != 0) // A row would start within a byte.
           continue;
         isa::View a = view(Space::Scratchpad, 0, type, regionA, {{s.m, 60}, {s.k, 1}}); // Overlapping rows.
         isa::View b = view(Space::Scratchpad, 0, type, regionB,

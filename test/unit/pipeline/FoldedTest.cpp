@@ -9,13 +9,13 @@ namespace {
 
 /// Folds the function, whose result has f32 or i32; interpreter and simulator give the same bits of it.
 /// Returns what the function meant before.
-HostTensor checkFolded(const std::string &text, llvm::ArrayRef<HostTensor> inputs,
-                       const std::string &target) {
+HostTensor checkFolded(const std::string &text, llvm::ArrayRef<HostTensor> inputs, const std::string &target,
+                       const quantize::Multiplied &multiplied = {}) {
   CAPTURE(target);
   Module module(text);
   HostTensor meant = module.interpret(inputs);
-  REQUIRE(succeeded(
-      quantize::foldQuantization(module.main(), quantize::Requantization::FloatScale, module.constants)));
+  REQUIRE(succeeded(quantize::foldQuantization(module.main(), quantize::Requantization::FloatScale,
+                                               module.constants, multiplied)));
   REQUIRE(quantize::inFloat(module.main()).empty());
   HostTensor wanted = module.interpret(inputs);
   auto found = module.simulate(inputs, target);
@@ -44,6 +44,20 @@ HostTensor scales(interpret::Shape shape, uint32_t seed) {
 const char *const targets[] = {"atom", "rngd", "warboy", "sapeon-x220"};
 
 } // namespace
+
+/// A dense attribute of [rows, columns] random integers, each with `behind` after it.
+std::string dense(int64_t rows, int64_t columns, int64_t least, int64_t greatest, uint32_t seed,
+                  const char *behind = "") {
+  HostTensor numbers = randomTensor<int32_t>(ElementType::I32, {rows, columns}, least, greatest, seed);
+  std::string text = "dense<[";
+  for (int64_t row = 0; row < rows; ++row) {
+    text += row ? ", [" : "[";
+    for (int64_t column = 0; column < columns; ++column)
+      text += (column ? ", " : "") + std::to_string(numbers.data<int32_t>()[row * columns + column]) + behind;
+    text += "]";
+  }
+  return text + "]>";
+}
 
 TEST_CASE("a scale for each row", "[pipeline]") {
   const char *text =
@@ -99,4 +113,78 @@ TEST_CASE("a convolution of integers less their zero points", "[pipeline]") {
                  randomTensor<int8_t>(ElementType::I8, {6, 2, 3, 3}, -128, 127, 12),
                  randomTensor<int32_t>(ElementType::I32, {6, 1, 1, 1}, -100, 100, 13)},
                 target);
+}
+
+TEST_CASE("weights of 4 bits with scales for groups", "[pipeline]") {
+  // Three groups of 32, the input with one scale and a zero point; weights of either kind, as [k, n].
+  HostTensor x = randomTensor<int8_t>(ElementType::I8, {5, 96}, -128, 127, 14);
+  for (bool asymmetric : {false, true}) {
+    CAPTURE(asymmetric);
+    std::string type = asymmetric ? "ui4" : "i4";
+    std::string text =
+        "func.func @main(%q: tensor<5x96xi8>) -> tensor<5x6xf32> {\n  %v = nn.constant " +
+        dense(96, 6, asymmetric ? 0 : -8, asymmetric ? 15 : 7, 15) + " : tensor<96x6x" + type + ">\n" +
+        "  %t = nn.constant " + dense(3, 6, 1, 99, 16, ".0e-3") + " : tensor<3x6xf32>\n" +
+        (asymmetric ? "  %u = nn.constant " + dense(3, 6, 0, 15, 17) + " : tensor<3x6xui4>\n" : "") + R"(
+  %s = nn.constant dense<0.05> : tensor<f32>
+  %z = nn.constant dense<-9> : tensor<i8>
+  %b = nn.constant dense<[1.0, -1.0, 2.0, 3.0, 4.0, 5.0]> : tensor<6xf32>
+  %x = nn.dequantize %q, %s, %z : (tensor<5x96xi8>, tensor<f32>, tensor<i8>) -> tensor<5x96xf32>
+  %w = nn.dequantize %v, %t)" +
+        (asymmetric ? ", %u" : "") + " {axis = 0 : i64, block_size = 32 : i64} : (tensor<96x6x" + type +
+        ">, tensor<3x6xf32>" + (asymmetric ? ", tensor<3x6xui4>" : "") + R"() -> tensor<96x6xf32>
+  %y = nn.linear %x, %w, %b : (tensor<5x96xf32>, tensor<96x6xf32>, tensor<6xf32>) -> tensor<5x6xf32>
+  return %y : tensor<5x6xf32>
+})";
+    for (auto [target, fourBits] :
+         {std::pair("atom", true), {"rngd", true}, {"warboy", false}, {"sapeon-x220", false}})
+      checkFolded(text, {x}, target, {.fourBits = fourBits});
+  }
+}
+
+TEST_CASE("weights of 4 bits with a last group that is filled up, and a scale for each row", "[pipeline]") {
+  std::string text =
+      "func.func @main(%q: tensor<1x40xi8>, %s: tensor<1x1xf32>) -> tensor<1x7xf32> {\n  %v = nn.constant " +
+      dense(7, 40, -7, 7, 18) + " : tensor<7x40xi4>\n  %t = nn.constant " + dense(7, 2, 1, 99, 19, ".0e-3") +
+      R"( : tensor<7x2xf32>
+  %x = nn.dequantize %q, %s {axis = 1 : i64, block_size = 40 : i64} : (tensor<1x40xi8>, tensor<1x1xf32>) -> tensor<1x40xf32>
+  %w = nn.dequantize %v, %t {axis = 1 : i64, block_size = 32 : i64} : (tensor<7x40xi4>, tensor<7x2xf32>) -> tensor<7x40xf32>
+  %y = nn.linear %x, %w {transposed} : (tensor<1x40xf32>, tensor<7x40xf32>) -> tensor<1x7xf32>
+  return %y : tensor<1x7xf32>
+})";
+  for (auto [target, fourBits] : {std::pair("atom", true), {"warboy", false}})
+    checkFolded(text, {randomTensor<int8_t>(ElementType::I8, {1, 40}, -127, 127, 20), scales({1, 1}, 21)},
+                target, {.fourBits = fourBits});
+}
+
+TEST_CASE("weights of 4 bits that are dequantized", "[pipeline]") {
+  // What stays in floats is unpacked by the vector engine: to the bit, as numbers of 4 bits times powers of
+  // two are.
+  std::string text = "func.func @main() -> tensor<6x64xf32> {\n  %v = nn.constant " +
+                     dense(6, 64, 0, 15, 22) + " : tensor<6x64xui4>\n  %u = nn.constant " +
+                     dense(6, 2, 0, 15, 23) + R"( : tensor<6x2xui4>
+  %t = nn.constant dense<0.25> : tensor<6x2xf32>
+  %w = nn.dequantize %v, %t, %u {axis = 1 : i64, block_size = 32 : i64} : (tensor<6x64xui4>, tensor<6x2xf32>, tensor<6x2xui4>) -> tensor<6x64xf32>
+  return %w : tensor<6x64xf32>
+})";
+  for (const char *target : targets)
+    checkSame(text, {}, target);
+}
+
+TEST_CASE("floats of 8 bits", "[pipeline]") {
+  const char *text =
+      R"(func.func @main(%q: tensor<5x24xf8E4M3FN>, %v: tensor<24x7xf8E4M3FN>, %t: tensor<7xf32>) -> tensor<5x7xf32> {
+    %s = nn.constant dense<0.5> : tensor<f32>
+    %x = nn.dequantize %q, %s : (tensor<5x24xf8E4M3FN>, tensor<f32>) -> tensor<5x24xf32>
+    %w = nn.dequantize %v, %t {axis = 1 : i64} : (tensor<24x7xf8E4M3FN>, tensor<7xf32>) -> tensor<24x7xf32>
+    %y = nn.linear %x, %w : (tensor<5x24xf32>, tensor<24x7xf32>) -> tensor<5x7xf32>
+    return %y : tensor<5x7xf32>
+  })";
+  // Bytes 0x20 to 0x40 are numbers from 1/8 to 2 with 3 bits after the first: their products, and sums of 24,
+  // are exact in f32 in any order.
+  auto numbers = [](interpret::Shape shape, uint32_t seed) {
+    return randomTensor<uint8_t>(ElementType::F8E4M3, std::move(shape), 0x20, 0x40, seed);
+  };
+  for (const char *target : {"rngd", "sapeon-x330"})
+    checkFolded(text, {numbers({5, 24}, 24), numbers({24, 7}, 25), scales({7}, 26)}, target);
 }
