@@ -25,8 +25,7 @@ FORMATS = {"gpt2-tiny-ts": [*(("int8-token", target) for target in ("atom", "sap
                             ("int4-64a-token", "rngd"), ("int4-32a", "warboy"), ("int4-32-float", "atom"), ("fp8", "rngd"), ("fp8", "sapeon-x330")]}
 
 # Models that onnxruntime quantizes: variants for the interpreter, and those among them for each target. Those that differ in how sums become
-# integers run on a target for each way to requantize. Integers of 16 bits are multiplied as floats of 16, whose steps are much greater;
-# weights in blocks are for the interpreter.
+# integers run on a target for each way to requantize. Integers of 16 bits are multiplied as floats of 16, whose steps are much greater.
 OTHERS = {"bert-tiny-cls-ts": [v for v in quantize.VARIANTS if v != "operators-channel"], "vit-tiny-ts": ["qdq-u8-channel", "operators-multiplied"]}
 FEW = ["qdq-u8", "qdq-i8-channel", "qdq-all-channel"]
 ON = {"bert-tiny-cls-ts": {"atom": [v for v in quantize.VARIANTS if not v.startswith(("qdq-all-16", "operators-channel"))],
