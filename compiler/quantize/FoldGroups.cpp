@@ -65,9 +65,15 @@ public:
     if (llvm::all_of(found.zeros, [](int32_t zero) { return zero == 0; }))
       found.zeros.clear();
     found.integers = constantOf(dequantize.getInput());
-    bool asItIs = transposed && found.k == found.count * found.each;
+    // Handles stay handles where whole groups only turn.
+    bool whole = found.k == found.count * found.each,
+         asItIs = whole && (transposed || nn::isHandle(found.integers));
     if ((!asItIs || withSums) && !arrange(withSums, asItIs))
       return std::nullopt;
+    if (asItIs && !transposed) {
+      auto type = cast<RankedTensorType>(found.integers.getType()).clone({found.n, found.k});
+      found.integers = nn::TransposedAttr::get(type.getContext(), found.integers, {1, 0}, type);
+    }
     return std::move(found);
   }
 

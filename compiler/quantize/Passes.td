@@ -37,7 +37,8 @@ def FoldQuantization : Pass<"npuc-fold-quantization", "::mlir::func::FuncOp"> {
     Dequantizations move below reshapes, transposes and slices, and quantizations above them towards the sums that they
     quantize. An input's zero point goes into the bias, with the weights' sums of columns; zero points of two computed operands
     into sums of rows. Unsigned integers become signed ones. Scales and zero points that are computed, and integers of i32 less their
-    zero points, fold too: into integers less sums of rows and columns, and factors after them.
+    zero points, fold too: into integers less sums of rows and columns, and factors after them. Floats of 8 bits are multiplied as
+    they are. Linears of integers by weights of 4 bits, or with scales for groups of products, become `nn.grouped_linear`.
 
     ```mlir
     %0 = nn.dequantize %q, dense<0.5> : tensor<f32>, dense<3> : tensor<i8> : … -> tensor<4x8xf32>
