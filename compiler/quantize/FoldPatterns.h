@@ -41,4 +41,7 @@ void populateComputedPatterns(mlir::RewritePatternSet &patterns, interpret::Cons
 void populateGroupPatterns(mlir::RewritePatternSet &patterns, interpret::ConstantReader &reader,
                            bool fourBits);
 
+/// Attention with scales for heads, whose keys and values may have zero points: with a benefit of 1.
+void populateHeadPatterns(mlir::RewritePatternSet &patterns, interpret::ConstantReader &reader);
+
 } // namespace npuc::quantize

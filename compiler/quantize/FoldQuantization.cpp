@@ -476,7 +476,8 @@ LogicalResult foldQuantization(func::FuncOp function, Requantization requantizat
   patterns.add<FoldLinear, FoldConv, FoldMatmul>(context, constants, 2);
   populateComputedPatterns(patterns, constants, multiplied);
   populateGroupPatterns(patterns, constants, multiplied.fourBits);
-  patterns.add<FoldAttention, SinkBelowSlice>(context, constants);
+  patterns.add<FoldAttention, SinkBelowSlice>(context, constants, 2);
+  populateHeadPatterns(patterns, constants);
   patterns.add<SinkDequantize, HoistQuantize, CancelQuantize>(context);
   patterns.add<FormRequantize>(context, constants, requantization);
   GreedyRewriteConfig config;
@@ -501,7 +502,7 @@ std::vector<InFloat> inFloat(func::FuncOp function) {
       continue;
     std::string reason = "its bias, zero points or weights' scales do not fold";
     if (isa<nn::AttentionOp>(op))
-      reason = "its query, key and value are no integers around 0 with one scale";
+      reason = "its query, key and value are no integers around 0 with one scale, or with scales for heads";
     if (isa<nn::ConvTransposeOp>(op))
       reason = "transposed convolutions are not quantized";
     for (unsigned i = 0; i < operands; ++i)

@@ -188,3 +188,44 @@ TEST_CASE("floats of 8 bits", "[pipeline]") {
   for (const char *target : {"rngd", "sapeon-x330"})
     checkFolded(text, {numbers({5, 24}, 24), numbers({24, 7}, 25), scales({7}, 26)}, target);
 }
+
+TEST_CASE("attention with scales and zero points for heads", "[pipeline]") {
+  // Four query heads of two key heads. Values have a zero point for each head, keys too, which softmax takes
+  // away.
+  const char *text =
+      R"(func.func @main(%q: tensor<1x4x6x16xi8>, %k: tensor<1x2x9x16xui8>, %v: tensor<1x2x9x8xi8>) -> tensor<1x4x6x8xf32> {
+    %sq = nn.constant dense<[0.01, 0.02, 0.015, 0.005]> : tensor<4xf32>
+    %sk = nn.constant dense<[0.02, 0.03]> : tensor<2xf32>
+    %zk = nn.constant dense<[120, 140]> : tensor<2xui8>
+    %sv = nn.constant dense<[0.5, 0.25]> : tensor<2xf32>
+    %zv = nn.constant dense<[-7, 30]> : tensor<2xi8>
+    %dq = nn.dequantize %q, %sq {axis = 1 : i64} : (tensor<1x4x6x16xi8>, tensor<4xf32>) -> tensor<1x4x6x16xf32>
+    %dk = nn.dequantize %k, %sk, %zk {axis = 1 : i64} : (tensor<1x2x9x16xui8>, tensor<2xf32>, tensor<2xui8>) -> tensor<1x2x9x16xf32>
+    %dv = nn.dequantize %v, %sv, %zv {axis = 1 : i64} : (tensor<1x2x9x8xi8>, tensor<2xf32>, tensor<2xi8>) -> tensor<1x2x9x8xf32>
+    %y = nn.attention %dq, %dk, %dv {scale = 0.25 : f32, causal_offset = 3 : i64} : (tensor<1x4x6x16xf32>, tensor<1x2x9x16xf32>, tensor<1x2x9x8xf32>) -> tensor<1x4x6x8xf32>
+    return %y : tensor<1x4x6x8xf32>
+  })";
+  HostTensor q = randomTensor<int8_t>(ElementType::I8, {1, 4, 6, 16}, -127, 127, 27),
+             k = randomTensor<uint8_t>(ElementType::U8, {1, 2, 9, 16}, 0, 255, 28),
+             v = randomTensor<int8_t>(ElementType::I8, {1, 2, 9, 8}, -128, 127, 29);
+  for (const char *target : targets) {
+    CAPTURE(target);
+    Module module(text);
+    HostTensor meant = module.interpret({q, k, v});
+    REQUIRE(succeeded(
+        quantize::foldQuantization(module.main(), quantize::Requantization::FloatScale, module.constants)));
+    REQUIRE(quantize::inFloat(module.main()).empty());
+    HostTensor wanted = module.interpret({q, k, v});
+    auto found = module.simulate({q, k, v}, target);
+    INFO(module.diagnostics.text());
+    REQUIRE(found);
+    // Up to nine powers of a row, whose sum is at least 1, are rounded to the nearest of 127 steps, of values
+    // that are at most 255 steps of 0.5 apart. On a device a power's last bits may round it to another step.
+    for (int64_t i = 0; i < wanted.count(); ++i) {
+      float simulated = 0;
+      std::memcpy(&simulated, found->data() + static_cast<size_t>(i) * sizeof simulated, sizeof simulated);
+      CHECK(simulated == Approx(wanted.data<float>()[i]).margin(255 * 0.5 / 127));
+      CHECK(wanted.data<float>()[i] == Approx(meant.data<float>()[i]).margin(9 * 0.5 / 127 * 255 * 0.5));
+    }
+  }
+}
