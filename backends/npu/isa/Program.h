@@ -9,6 +9,7 @@
 #include "support/ElementType.h"
 
 #include <array>
+#include <bit>
 #include <cstdint>
 #include <limits>
 #include <optional>
@@ -145,13 +146,21 @@ enum class VectorOp : uint8_t {
   StoreMin,
 };
 
+/// A NaN is the same as itself.
+inline bool sameImmediate(double x, double y) {
+  return std::bit_cast<uint64_t>(x) == std::bit_cast<uint64_t>(y);
+}
+
 struct VectorInstruction {
   VectorOp op = VectorOp::Load;
   ElementType type = ElementType::F32;
   /// Registers of the engine, or operand or loop indices where the operation says so.
   uint8_t dst = 0, a = 0, b = 0, c = 0;
   double immediate = 0;
-  friend bool operator==(const VectorInstruction &, const VectorInstruction &) = default;
+  friend bool operator==(const VectorInstruction &x, const VectorInstruction &y) {
+    return x.op == y.op && x.type == y.type && x.dst == y.dst && x.a == y.a && x.b == y.b && x.c == y.c &&
+           sameImmediate(x.immediate, y.immediate);
+  }
 };
 
 /// A wait: the command does not start before the semaphore has reached `value`.

@@ -218,14 +218,14 @@ private:
 
   void checkCommand(uint32_t i, CommandRef ref) {
     const isa::Command &asked = graph_.operations[i], &found = commandAt(program_, ref);
-    const bool same = asked.opcode == found.opcode && asked.engine == found.engine &&
-                      asked.accumulate == found.accumulate && asked.rankBatch == found.rankBatch &&
-                      asked.rankM == found.rankM && asked.rankN == found.rankN &&
-                      asked.rankK == found.rankK && asked.predicateRegister == found.predicateRegister &&
-                      asked.predicateBound == found.predicateBound && asked.immediate == found.immediate &&
-                      asked.operandCount == found.operandCount &&
-                      std::ranges::equal(graph_.instructionsOf(asked), program_.instructionsOf(found)) &&
-                      std::ranges::equal(graph_.multicastOf(asked), program_.multicastOf(found));
+    const bool same =
+        asked.opcode == found.opcode && asked.engine == found.engine &&
+        asked.accumulate == found.accumulate && asked.rankBatch == found.rankBatch &&
+        asked.rankM == found.rankM && asked.rankN == found.rankN && asked.rankK == found.rankK &&
+        asked.predicateRegister == found.predicateRegister && asked.predicateBound == found.predicateBound &&
+        isa::sameImmediate(asked.immediate, found.immediate) && asked.operandCount == found.operandCount &&
+        std::ranges::equal(graph_.instructionsOf(asked), program_.instructionsOf(found)) &&
+        std::ranges::equal(graph_.multicastOf(asked), program_.multicastOf(found));
     if (!same)
       return report(describe(program_, ref), fmt::format("it is not operation {} of the graph", i));
     const auto before = graph_.operandsOf(asked), after = program_.operandsOf(found);

@@ -23,6 +23,13 @@ bool decodeLike(const Program &like, const std::string &bytes, Program &program,
 
 } // namespace
 
+TEST_CASE("an instruction with NaN is equal to itself, and to none with another number") {
+  VectorInstruction nan{.op = VectorOp::Constant, .immediate = std::numeric_limits<double>::quiet_NaN()};
+  VectorInstruction zero{.op = VectorOp::Constant};
+  CHECK(nan == VectorInstruction(nan));
+  CHECK(nan != zero);
+}
+
 TEST_CASE("random programs survive the round trip through bytes") {
   for (uint64_t seed = 0; seed < 200; ++seed) {
     Program program = RandomProgram(seed).make(50), again;
