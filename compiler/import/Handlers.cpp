@@ -1,5 +1,4 @@
 #include "compiler/import/Handlers.h"
-#include "compiler/import/MicrosoftQuantization.h"
 
 #include "compiler/import/Opsets.h"
 
@@ -149,8 +148,8 @@ constexpr HandlerRow contributed[] = {
     {"FusedConv", 1, 1, microsoft::fusedConv},
     {"FusedGemm", 1, 1, microsoft::fusedGemm},
     {"FusedMatMul", 1, 1, microsoft::fusedMatMul},
-    {"Gelu", 1, 1, elementwise::gelu},
     {"GatherBlockQuantized", 1, 1, microsoft::gatherBlockQuantized},
+    {"Gelu", 1, 1, elementwise::gelu},
     {"GroupQueryAttention", 1, 1, microsoft::groupQueryAttention},
     {"MatMulIntegerToFloat", 1, 1, microsoft::matMulIntegerToFloat},
     {"MatMulNBits", 1, 1, microsoft::matMulNBits},
@@ -160,6 +159,7 @@ constexpr HandlerRow contributed[] = {
     {"QLinearAdd", 1, 1, microsoft::qLinearAdd},
     {"QLinearAveragePool", 1, 1, microsoft::qLinearAveragePool},
     {"QLinearConcat", 1, 1, microsoft::qLinearConcat},
+    {"QLinearConv", 1, 1, microsoft::qLinearConv},
     {"QLinearGlobalAveragePool", 1, 1, microsoft::qLinearGlobalAveragePool},
     {"QLinearLeakyRelu", 1, 1, microsoft::qLinearLeakyRelu},
     {"QLinearMul", 1, 1, microsoft::qLinearMul},

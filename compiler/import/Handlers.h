@@ -82,9 +82,10 @@ void fusedMatMul(Node &), fastGelu(Node &), biasGelu(Node &), quickGelu(Node &),
     embedLayerNormalization(Node &);
 void attention(Node &), multiHeadAttention(Node &), groupQueryAttention(Node &), rotaryEmbedding(Node &);
 void qLinearAdd(Node &), qLinearMul(Node &), qLinearSigmoid(Node &), qLinearLeakyRelu(Node &),
-    qLinearSoftmax(Node &), qLinearConcat(Node &), qLinearAveragePool(Node &),
-    qLinearGlobalAveragePool(Node &), qGemm(Node &), qAttention(Node &), matMulNBits(Node &),
-    dynamicQuantizeMatMul(Node &), matMulIntegerToFloat(Node &);
+    qLinearSoftmax(Node &), qLinearConcat(Node &), qLinearConv(Node &), qLinearAveragePool(Node &),
+    qLinearGlobalAveragePool(Node &), qLinearReduceMean(Node &), qLinearWhere(Node &), qGemm(Node &),
+    qAttention(Node &), matMulNBits(Node &), gatherBlockQuantized(Node &), dynamicQuantizeMatMul(Node &),
+    matMulIntegerToFloat(Node &);
 } // namespace microsoft
 
 } // namespace npuc::importer

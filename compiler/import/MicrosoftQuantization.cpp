@@ -1,7 +1,7 @@
 // Quantized operators of domain com.microsoft: what they compute on the numbers that their integers stand
 // for. Source of the meanings: onnxruntime's docs/ContribOperators.md.
-#include "compiler/import/MicrosoftQuantization.h"
 #include "compiler/import/Handlers.h"
+#include "compiler/import/Integers.h"
 #include "compiler/import/Types.h"
 
 #include "dialects/nn/IR/NN.h"
@@ -11,33 +11,27 @@ namespace {
 
 using namespace mlir;
 
-/// A scale or zero point of one element as a scalar, another as it is.
-Value parameter(Node &node, Value value) {
-  return value && Node::typeOf(value).getNumElements() == 1 ? node.reshape(value, {}) : value;
-}
-
 /// The numbers that integers stand for; a scale for each index is one for each of dimension `axis`.
-Value dequantized(Node &node, Value value, Value scale, Value zero, int64_t axis) {
-  SmallVector<Value> operands{value, parameter(node, scale)};
-  if (zero)
-    operands.push_back(parameter(node, zero));
-  Type element = Node::typeOf(scale).getElementType();
-  return node.make<nn::DequantizeOp>(operands, {node.named("axis", axis)},
-                                     Node::typeOf(value).clone(element));
+Value numbers(Node &node, Value value, Value scale, Value zero, int64_t axis) {
+  return dequantized(node, value, single(node, scale), single(node, zero), node.named("axis", axis));
 }
 
 /// Operand i with its scale and zero point, which follow it.
 Value operand(Node &node, size_t i) {
-  return dequantized(node, node.input(i), node.input(i + 1), node.inputOrNull(i + 2),
-                     std::max<int64_t>(0, node.type(i).getRank() - 1));
+  return numbers(node, node.input(i), node.input(i + 1), node.inputOrNull(i + 2),
+                 std::max<int64_t>(0, node.type(i).getRank() - 1));
 }
 
 /// `value` as integers of operand `like`'s type, with the scale in operand i and the zero point after it.
-Value quantized(Node &node, Value value, size_t i, size_t like) {
-  SmallVector<Value> operands{value, parameter(node, node.input(i))};
-  if (node.has(i + 1))
-    operands.push_back(parameter(node, node.input(i + 1)));
-  return node.make<nn::QuantizeOp>(operands, {}, Node::typeOf(value).clone(node.type(like).getElementType()));
+Value integers(Node &node, Value value, size_t i, size_t like) {
+  return quantized(node, value, single(node, node.input(i)), single(node, node.inputOrNull(i + 1)),
+                   node.type(like).getElementType(), {});
+}
+
+/// `value` in steps of the result as integers of operand `like`'s type, with the zero point in operand i.
+Value inSteps(Node &node, Value value, size_t i, size_t like) {
+  return quantized(node, value, node.scalar(1, value), single(node, node.inputOrNull(i)),
+                   node.type(like).getElementType(), {});
 }
 
 /// Runs a handler of the plain operator on `operands`, with this node's attributes.
@@ -48,12 +42,23 @@ Value plain(Node &node, Handler handler, ArrayRef<Value> operands, int64_t since
 }
 
 void unary(Node &node, Handler handler, int64_t since = 1) {
-  node.result(0, quantized(node, plain(node, handler, operand(node, 0), since), 3, 0));
+  node.result(0, integers(node, plain(node, handler, operand(node, 0), since), 3, 0));
 }
 
-void channelsFirst(Node &node) {
-  if (node.integer("channels_last", 0) != 0)
-    node.decline("channels_last is not supported");
+/// A handler of an operator whose channels are dimension 1, for nodes that may have them last.
+void anyChannels(Node &node, Handler handler) {
+  if (node.integer("channels_last", 0) == 0)
+    return handler(node);
+  Ints first = llvm::to_vector(llvm::seq<int64_t>(0, node.type(0).getRank())), last = first;
+  if (first.size() < 3)
+    node.fail("needs a batch, channels and spatial dimensions, found rank " + Twine(first.size()));
+  std::rotate(first.begin() + 1, first.end() - 1, first.end());
+  std::rotate(last.begin() + 1, last.begin() + 2, last.end());
+  SmallVector<Value> operands(node.inputs());
+  operands[0] = node.transpose(operands[0], first);
+  Node inner(node.proto(), node.since(), operands, node);
+  handler(inner);
+  node.result(0, node.transpose(inner.results()[0], last));
 }
 
 Value bounded(Node &node, Value x, nn::ReduceKind kind) {
@@ -73,9 +78,8 @@ Value roundedDynamically(Node &node, Value x) {
   scale = node.make<nn::SelectOp>({flat, node.scalar(1, x), scale});
   Value zero = node.make<nn::RoundOp>(node.make<nn::NegOp>(node.make<nn::DivOp>({low, scale})));
   zero = node.cast(zero, node.builder().getIntegerType(8, false));
-  Type bytes = Node::typeOf(x).clone(node.builder().getIntegerType(8, false));
-  Value integers = node.make<nn::QuantizeOp>({x, scale, zero}, {}, bytes);
-  return dequantized(node, integers, scale, zero, 0);
+  Value bytes = quantized(node, x, scale, zero, Node::typeOf(zero).getElementType(), {});
+  return numbers(node, bytes, scale, zero, 0);
 }
 
 Value withBias(Node &node, Value value, size_t i) {
@@ -104,11 +108,22 @@ Value reinterpreted(Node &node, size_t i, RankedTensorType type) {
 
 } // namespace
 
+/// In steps of the result, as onnxruntime adds: (a - za) · (sa / s) + (b - zb) · (sb / s).
 void qLinearAdd(Node &node) {
-  node.result(0, quantized(node, node.make<nn::AddOp>({operand(node, 0), operand(node, 3)}), 6, 0));
+  SmallVector<Value> terms;
+  for (size_t i : {0, 3}) {
+    Value steps = node.make<nn::DivOp>({single(node, node.input(i + 1)), single(node, node.input(6))});
+    terms.push_back(numbers(node, node.input(i), steps, node.inputOrNull(i + 2), 0));
+  }
+  node.result(0, inSteps(node, node.make<nn::AddOp>(terms), 7, 0));
 }
+/// (a - za) · (b - zb) · (sa · sb / s), of which the first product is exact.
 void qLinearMul(Node &node) {
-  node.result(0, quantized(node, node.make<nn::MulOp>({operand(node, 0), operand(node, 3)}), 6, 0));
+  Value product = node.make<nn::MulOp>({whole(node, node.input(0), node.inputOrNull(2), 0),
+                                        whole(node, node.input(3), node.inputOrNull(5), 0)});
+  Value steps = node.make<nn::MulOp>({single(node, node.input(1)), single(node, node.input(4))});
+  steps = node.make<nn::DivOp>({steps, single(node, node.input(6))});
+  node.result(0, inSteps(node, node.make<nn::MulOp>({product, steps}), 7, 0));
 }
 void qLinearSigmoid(Node &node) {
   unary(node, elementwise::sigmoid);
@@ -121,17 +136,18 @@ void qLinearSoftmax(Node &node) {
   unary(node, opset < 13 ? norm::softmaxFlattened : norm::softmax, opset);
 }
 void qLinearAveragePool(Node &node) {
-  channelsFirst(node);
-  unary(node, compute::averagePool);
+  anyChannels(node, [](Node &inner) { unary(inner, compute::averagePool); });
 }
 void qLinearGlobalAveragePool(Node &node) {
-  channelsFirst(node);
-  unary(node, compute::globalAveragePool);
+  anyChannels(node, [](Node &inner) { unary(inner, compute::globalAveragePool); });
+}
+void qLinearConv(Node &node) {
+  anyChannels(node, quantization::qLinearConv);
 }
 
 void qLinearWhere(Node &node) {
   Value chosen = plain(node, elementwise::where, {node.input(0), operand(node, 1), operand(node, 4)});
-  node.result(0, quantized(node, chosen, 7, 1));
+  node.result(0, integers(node, chosen, 7, 1));
 }
 /// Of opset 11's form: its axes are an attribute.
 void qLinearReduceMean(Node &node) {
@@ -144,28 +160,34 @@ void qLinearConcat(Node &node) {
     parts.push_back(operand(node, i));
   if (parts.empty())
     node.fail("has nothing to concatenate");
-  node.result(0, quantized(node, plain(node, movement::concat, parts), 0, 2));
+  node.result(0, integers(node, plain(node, movement::concat, parts), 0, 2));
 }
 
 void qGemm(Node &node) {
+  if (node.type(0).getRank() != 2 || node.type(3).getRank() != 2)
+    node.fail("operands must be matrices");
   bool transposed = node.integer("transB", 0) != 0;
-  Value a = operand(node, 0);
-  Value b = dequantized(node, node.input(3), node.input(4), node.inputOrNull(5), transposed ? 0 : 1);
-  Value product = plain(node, compute::gemm, {a, b});
-  if (node.has(6)) {
-    // The bias is i32 at the scale of the products.
-    Value scale = node.make<nn::MulOp>({parameter(node, node.input(1)), parameter(node, node.input(4))});
-    if (float alpha = node.real("alpha", 1.0f); alpha != 1.0f)
-      scale = node.make<nn::MulOp>({scale, node.scalar(alpha, scale)});
-    Value bias = node.cast(node.input(6), Node::typeOf(scale).getElementType());
-    product = node.make<nn::AddOp>({product, node.make<nn::MulOp>({bias, scale})});
-  }
-  node.result(0, node.has(7) ? quantized(node, product, 7, node.has(8) ? 8 : 0) : product);
+  Value a = whole(node, node.input(0), node.inputOrNull(2), 0),
+        b = whole(node, node.input(3), node.inputOrNull(5), transposed ? 0 : 1);
+  if (node.integer("transA", 0) != 0)
+    a = node.transpose(a, {1, 0});
+  Value sums = node.make<nn::LinearOp>({a, b}, Node::present({{node.unit("transposed"), transposed}}));
+  Type f32 = node.builder().getF32Type();
+  if (node.has(6)) // Of i32, at the scale of the products.
+    sums = node.make<nn::AddOp>({sums, node.cast(node.input(6), f32)});
+  SmallVector<Value> factors{node.input(1), node.input(4), node.scalar(node.real("alpha", 1.0f), sums)};
+  if (node.has(7))
+    return node.result(
+        0, requantized(node, sums, factors, 7, 1, node.type(node.has(8) ? 8 : 0).getElementType()));
+  Value scale = node.cast(single(node, factors[0]), f32);
+  for (Value factor : ArrayRef(factors).drop_front())
+    scale = node.make<nn::MulOp>({scale, node.cast(single(node, factor), f32)});
+  node.result(0, node.make<nn::MulOp>({sums, scale}));
 }
 
 void qAttention(Node &node) {
-  Value input = dequantized(node, node.input(0), node.input(3), node.inputOrNull(6), 0);
-  Value weight = dequantized(node, node.input(1), node.input(4), node.inputOrNull(7), 1);
+  Value input = numbers(node, node.input(0), node.input(3), node.inputOrNull(6), 0);
+  Value weight = numbers(node, node.input(1), node.input(4), node.inputOrNull(7), 1);
   Node inner(node.proto(), node.since(),
              {input, weight, node.input(2), node.inputOrNull(5), node.inputOrNull(8)}, node);
   attention(inner);
@@ -175,14 +197,14 @@ void qAttention(Node &node) {
 }
 
 void dynamicQuantizeMatMul(Node &node) {
-  Value b = dequantized(node, node.input(1), node.input(2), node.inputOrNull(3), node.type(1).getRank() - 1);
+  Value b = numbers(node, node.input(1), node.input(2), node.inputOrNull(3), node.type(1).getRank() - 1);
   Value product = plain(node, compute::matMul, {roundedDynamically(node, node.input(0)), b});
   node.result(0, withBias(node, product, 4));
 }
 
 void matMulIntegerToFloat(Node &node) {
-  Value a = dequantized(node, node.input(0), node.input(2), node.inputOrNull(4), 0);
-  Value b = dequantized(node, node.input(1), node.input(3), node.inputOrNull(5), node.type(1).getRank() - 1);
+  Value a = numbers(node, node.input(0), node.input(2), node.inputOrNull(4), 0);
+  Value b = numbers(node, node.input(1), node.input(3), node.inputOrNull(5), node.type(1).getRank() - 1);
   node.result(0, withBias(node, plain(node, compute::matMul, {a, b}), 6));
 }
 
@@ -245,28 +267,42 @@ void matMulNBits(Node &node) {
     node.fail("N, K and block_size must be positive");
   if (bits != 4 && bits != 8)
     node.decline(Twine(bits) + " bits are not supported");
-  if (node.has(4))
-    node.decline("g_idx is not supported");
   int64_t blocks = llvm::divideCeil(k, block), perByte = 8 / bits;
   Type element = node.builder().getIntegerType(static_cast<unsigned>(bits), false);
-  Value weight = reinterpreted(node, 1, RankedTensorType::get({n, blocks * block}, element));
-  SmallVector<Value> operands{weight, node.reshape(node.input(2), {n, blocks})};
+  Value weight = reinterpreted(node, 1, RankedTensorType::get({n, blocks * block}, element)), zeros;
+  Value scales = node.reshape(node.input(2), {n, blocks});
   if (!node.has(3)) {
     // Without zero points it is the middle.
     auto type = RankedTensorType::get({n, blocks}, element);
-    operands.push_back(node.constant(
-        DenseElementsAttr::get(type, APInt(static_cast<unsigned>(bits), uint64_t{1} << (bits - 1)))));
+    zeros = node.constant(
+        DenseElementsAttr::get(type, APInt(static_cast<unsigned>(bits), uint64_t{1} << (bits - 1))));
   } else if (node.type(3).getElementType().isUnsignedInteger(8)) {
     // Those of a row fill whole bytes.
     int64_t row = llvm::alignTo(blocks, perByte);
-    Value zeros = reinterpreted(node, 3, RankedTensorType::get({n, row}, element));
-    operands.push_back(row == blocks ? zeros : node.slice(zeros, {0, 0}, {n, blocks}));
+    zeros = reinterpreted(node, 3, RankedTensorType::get({n, row}, element));
+    if (row != blocks)
+      zeros = node.slice(zeros, {0, 0}, {n, blocks});
   } else {
-    node.decline("zero points of another type than u8 are not supported");
+    zeros = node.reshape(node.input(3), {n, blocks});
   }
-  auto type = RankedTensorType::get({n, blocks * block}, node.type(2).getElementType());
-  Value numbers = node.make<nn::DequantizeOp>(
-      operands, {node.named("axis", int64_t{1}), node.named("block_size", block)}, type);
+  if (node.has(4)) { // Which block's scale each of k has: blocks of one.
+    Value groups = node.slice(node.input(4), {0}, {k});
+    weight = node.slice(weight, {0, 0}, {n, k});
+    for (Value *parameters : {&scales, &zeros})
+      *parameters = node.make<nn::GatherOp>({*parameters, groups}, node.named("axis", int64_t{1}));
+    blocks = k;
+    block = 1;
+  }
+  Value numbers;
+  if (Type real = Node::typeOf(scales).getElementType(); Node::typeOf(zeros).getElementType() == element) {
+    numbers = dequantized(node, weight, scales, zeros,
+                          {node.named("axis", int64_t{1}), node.named("block_size", block)});
+  } else { // Zero points between integers.
+    numbers = node.reshape(node.cast(weight, real), {n, blocks, block});
+    numbers = node.make<nn::SubOp>({numbers, node.cast(node.reshape(zeros, {n, blocks, 1}), real)});
+    numbers = node.make<nn::MulOp>({numbers, node.reshape(scales, {n, blocks, 1})});
+    numbers = node.reshape(numbers, {n, blocks * block});
+  }
   if (blocks * block != k)
     numbers = node.slice(numbers, {0, 0}, {n, k});
   SmallVector<Value> linear{node.input(0), numbers};

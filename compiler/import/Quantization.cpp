@@ -1,6 +1,7 @@
 // Quantizing, dequantizing, and contractions of integers.
-#include "compiler/import/Handlers.h"
+#include "compiler/import/Integers.h"
 
+#include "compiler/import/Handlers.h"
 #include "compiler/import/Types.h"
 
 namespace npuc::importer::quantization {
@@ -15,22 +16,6 @@ SmallVector<NamedAttribute> layout(Node &node, int64_t rank, Value scale) {
   bool single = block == 0 && Node::typeOf(scale).getNumElements() == 1;
   int64_t axis = single ? 0 : node.axis(node.integer("axis", 1), rank);
   return {node.named("axis", axis), node.named("block_size", block)};
-}
-
-Value dequantized(Node &node, Value value, Value scale, Value zero, ArrayRef<NamedAttribute> attributes) {
-  SmallVector<Value> operands{value, scale};
-  if (zero)
-    operands.push_back(zero);
-  Type type = Node::typeOf(value).clone(Node::typeOf(scale).getElementType());
-  return node.make<nn::DequantizeOp>(operands, attributes, type);
-}
-
-Value quantized(Node &node, Value value, Value scale, Value zero, Type element,
-                ArrayRef<NamedAttribute> attributes) {
-  SmallVector<Value> operands{node.cast(value, Node::typeOf(scale).getElementType()), scale};
-  if (zero)
-    operands.push_back(zero);
-  return node.make<nn::QuantizeOp>(operands, attributes, Node::typeOf(value).clone(element));
 }
 
 bool isZero(Value zero) {
@@ -60,40 +45,21 @@ bool needsWide(Node &node) {
 /// A scale or zero point of a matmul operand with one entry for each row (lhs) or column (rhs), made to align
 /// with it.
 Value aligned(Node &node, Value parameter, bool rows) {
+  parameter = single(node, parameter);
   RankedTensorType type = Node::typeOf(parameter);
-  if (type.getNumElements() == 1)
-    return node.reshape(parameter, {});
   return rows && type.getRank() == 1 ? node.reshape(parameter, {type.getDimSize(0), 1}) : parameter;
 }
 
-/// (value - zero) · scale in f32 for parameters that broadcast: QLinearMatMul allows more shapes than
-/// dequantizing.
-Value broadcastDequantized(Node &node, size_t i, bool rows) {
+/// A matmul operand of QLinearMatMul, which allows more shapes of zero points than dequantizing, as whole
+/// numbers.
+Value wholeOperand(Node &node, size_t i, bool rows) {
+  Value value = node.input(i), zero = single(node, node.inputOrNull(i + 2));
+  RankedTensorType type = Node::typeOf(value);
+  int64_t axis = type.getRank() - (rows ? 2 : 1), rank = zero ? Node::typeOf(zero).getRank() : 0;
+  if (rank == 0 || (rank == 1 && axis >= 0))
+    return whole(node, value, zero, std::max<int64_t>(axis, 0));
   Type f32 = node.builder().getF32Type();
-  Value scale = node.cast(node.input(i + 1), f32), zero = node.inputOrNull(i + 2), value = node.input(i);
-  if (Node::typeOf(scale).getNumElements() == 1)
-    return dequantized(node, value, node.reshape(scale, {}), zero ? node.reshape(zero, {}) : zero, {});
-  // One for each row or column.
-  RankedTensorType type = Node::typeOf(value), scales = Node::typeOf(scale);
-  int64_t axis = type.getRank() - (rows ? 2 : 1);
-  if (scales.getRank() == 1 && axis >= 0 &&
-      scales.getDimSize(0) == type.getDimSize(static_cast<unsigned>(axis))) {
-    if (zero && Node::typeOf(zero).getNumElements() == 1)
-      zero = node.broadcast(node.reshape(zero, {}), scales.getShape());
-    return dequantized(node, value, scale, zero, node.named("axis", axis));
-  }
-  value = node.cast(value, f32);
-  if (zero)
-    value = node.make<nn::SubOp>({value, node.cast(aligned(node, zero, rows), f32)});
-  return node.make<nn::MulOp>({value, aligned(node, scale, rows)});
-}
-
-Value requantized(Node &node, Value value, size_t scaleAt) {
-  Value scale = node.input(scaleAt), zero = node.input(scaleAt + 1);
-  if (Node::typeOf(scale).getNumElements() != 1)
-    node.fail("a result's scale for each row is not supported");
-  return quantized(node, value, node.reshape(scale, {}), node.reshape(zero, {}),
-                   Node::typeOf(zero).getElementType(), {});
+  return node.make<nn::SubOp>({node.cast(value, f32), node.cast(aligned(node, zero, rows), f32)});
 }
 
 } // namespace
@@ -125,12 +91,12 @@ void dequantizeLinear(Node &node) {
 }
 
 void matMulInteger(Node &node) {
-  if (node.type(0).getRank() < 2 || node.type(1).getRank() < 2)
-    node.fail("operands need a rank of at least 2");
   bool wide = needsWide(node);
   Value lhs = centered(node, 0, 2, {node.has(2) ? node.type(2).getNumElements() : 0, 1}, wide);
   Value rhs = centered(node, 1, 3, {node.has(3) ? node.type(3).getNumElements() : 0}, wide);
-  node.result(0, node.make<nn::MatmulOp>({lhs, rhs}));
+  Node inner(node.proto(), node.since(), {lhs, rhs}, node);
+  compute::matMul(inner);
+  node.result(0, inner.results()[0]);
 }
 
 void convInteger(Node &node) {
@@ -144,24 +110,31 @@ void convInteger(Node &node) {
 }
 
 void qLinearMatMul(Node &node) {
-  Value lhs = broadcastDequantized(node, 0, true), rhs = broadcastDequantized(node, 3, false);
-  node.result(0, requantized(node, node.make<nn::MatmulOp>({lhs, rhs}), 6));
+  Node inner(node.proto(), node.since(), {wholeOperand(node, 0, true), wholeOperand(node, 3, false)}, node);
+  compute::matMul(inner);
+  Value sums = inner.results()[0];
+  Value lhs = aligned(node, node.input(1), true), rhs = aligned(node, node.input(4), false);
+  if (node.type(6).getNumElements() != 1)
+    node.fail("a result's scale for each row is not supported");
+  SmallVector<Value> factors{lhs, rhs};
+  if (Node::typeOf(lhs).getRank() > 0 ||
+      Node::typeOf(rhs).getRank() > 1) // Along more than the last dimension.
+    for (Value factor : std::exchange(factors, {node.scalar(1, sums)}))
+      sums = node.make<nn::MulOp>({sums, node.cast(factor, Node::typeOf(sums).getElementType())});
+  node.result(0, requantized(node, sums, factors, 6, Node::typeOf(sums).getRank() - 1,
+                             node.type(7).getElementType()));
 }
 
 void qLinearConv(Node &node) {
-  Value input = dequantized(node, node.input(0), node.input(1), node.input(2),
-                            layout(node, node.type(0).getRank(), node.input(1)));
-  Value scale = node.input(4);
-  Value weight = dequantized(node, node.input(3), scale, node.input(5), {node.named("axis", int64_t{0})});
-  SmallVector<Value> operands{input, weight};
-  if (node.has(8)) {
-    // The bias is i32 at the scale of the products.
-    Value product = node.make<nn::MulOp>({node.reshape(node.input(1), {}), scale});
-    operands.push_back(dequantized(node, node.input(8), product, {}, {}));
-  }
+  // The bias is of i32, at the scale of the products.
+  SmallVector<Value> operands{whole(node, node.input(0), node.input(2), 1),
+                              whole(node, node.input(3), node.input(5), 0)};
+  if (node.has(8))
+    operands.push_back(node.cast(node.input(8), node.builder().getF32Type()));
   Node inner(node.proto(), node.since(), operands, node);
   compute::conv(inner);
-  node.result(0, requantized(node, inner.results()[0], 6));
+  node.result(0, requantized(node, inner.results()[0], {node.input(1), node.input(4)}, 6, 1,
+                             node.type(7).getElementType()));
 }
 
 } // namespace npuc::importer::quantization

@@ -17,6 +17,9 @@ import models
 DOMAIN = "com.microsoft"
 
 
+FLAT = np.float32
+
+
 def numbers(seed, *shape):
     return (np.random.default_rng(seed).integers(-32, 33, shape) / 32).astype(np.float32)
 
@@ -92,12 +95,15 @@ def quantized(name, *parts, scale=0.05, zero=120, attributes={}, **others):
     return Case(name, operands, constants=scalars, limit=1 / 127, target=False, **attributes, **others)
 
 
-def n_bits(n, k, block, zeros=False, bits=4, **others):
+def n_bits(n, k, block, zeros=False, bits=4, groups=False, **others):
+    """zeros: True for integers, "float" for numbers between them. groups: each index of k has the scale of any block."""
     blocks = -(-k // block)
     operands = [numbers(1, 2, 3, k), bytes_(2, n, blocks, block * bits // 8), numbers(3, n, blocks) * 0.1]
-    if zeros:
-        operands.append(bytes_(4, n, -(-blocks * bits // 8)))
-    return Case("MatMulNBits", operands, constants=range(1, len(operands)), limit=1e-5, N=n, K=k, bits=bits, block_size=block,
+    if zeros or groups:
+        operands.append(None if not zeros else numbers(4, n, blocks) + FLAT(8.3) if zeros == "float" else bytes_(4, n, -(-blocks * bits // 8)))
+    if groups:
+        operands.append(integers(5, 0, blocks, k, dtype=np.int32))
+    return Case("MatMulNBits", operands, constants=[i for i in range(1, len(operands)) if operands[i] is not None], limit=1e-5, N=n, K=k, bits=bits, block_size=block,
                 accuracy_level=1, **others)
 
 
@@ -110,8 +116,14 @@ def four_bit_rows(seed, *shape):
     return integers(seed, -8, 8, *shape, dtype=np.int8).astype(ml_dtypes.int4)
 
 
+def q_conv(x, w, *bias, **attributes):
+    """Sums of integers, which have one requantization: no limit but none."""
+    scales = numbers(5, len(w)) ** 2 * 0.01 + FLAT(0.01)
+    operands = [x, FLAT(0.02), np.uint8(110), w, scales, np.zeros(len(w), np.int8), FLAT(0.6), np.uint8(120), *bias]
+    return Case("QLinearConv", operands, constants=range(1, len(operands)), limit=0, target=False, **attributes)
+
+
 PADDED = np.array([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]], np.int32)
-FLAT = np.float32
 CASES = {
     "attention": attention(),
     "attention-mask": attention(PADDED),
@@ -174,11 +186,18 @@ CASES = {
     "q-softmax": quantized("QLinearSoftmax", (2, 3, 4), scale=1 / 256, zero=0, attributes={"axis": -1, "opset": 13}),
     "q-concat": quantized("QLinearConcat", (2, 3), (2, 5), attributes={"axis": 1}),
     "q-average": quantized("QLinearGlobalAveragePool", (1, 3, 4, 4), attributes={"channels_last": 0}),
+    "q-average-last": quantized("QLinearGlobalAveragePool", (1, 4, 5, 3), attributes={"channels_last": 1}),
+    "q-pool-last": quantized("QLinearAveragePool", (1, 6, 6, 3), attributes={"channels_last": 1, "kernel_shape": [2, 2], "strides": [2, 2]}),
+    "q-conv": q_conv(bytes_(1, 1, 3, 6, 6), bytes_(2, 4, 3, 3, 3, signed=True), integers(3, -999, 999, 4, dtype=np.int32), pads=[1, 1, 1, 1]),
+    "q-conv-last": q_conv(bytes_(1, 2, 6, 6, 4), bytes_(2, 4, 2, 3, 3, signed=True), channels_last=1, group=2, strides=[2, 2]),
     "q-where": Case("QLinearWhere", [integers(0, 0, 2, 3, 4, dtype=bool), bytes_(1, 2, 3, 4), FLAT(0.02), np.uint8(100), bytes_(2, 4), FLAT(0.03),
                                      np.uint8(110), FLAT(0.05), np.uint8(120)], constants=(2, 3, 5, 6, 7, 8), limit=1 / 127, target=False),
     "q-gemm": Case("QGemm", [bytes_(1, 3, 8), FLAT(0.02), np.uint8(120), bytes_(2, 5, 8, signed=True), numbers(3, 5) ** 2 * 0.01 + FLAT(0.01),
                              np.zeros(5, np.int8), integers(4, -500, 500, 5, dtype=np.int32)], constants=(1, 2, 3, 4, 5, 6),
                    transB=1, target=False),
+    "q-gemm-bytes": Case("QGemm", [bytes_(1, 30, 80), FLAT(0.02), np.uint8(120), bytes_(2, 80, 50, signed=True), FLAT(0.01), np.int8(3),
+                                   integers(4, -500, 500, 50, dtype=np.int32), FLAT(0.07), np.uint8(90)], constants=range(1, 9), limit=0, alpha=0.5,
+                         target=False),
     "q-attention": Case("QAttention", [bytes_(1, 2, 5, HIDDEN), bytes_(2, HIDDEN, 3 * HIDDEN, signed=True), numbers(3, 3 * HIDDEN),
                                        FLAT(0.01), FLAT(0.01), PADDED, np.uint8(128), np.int8(0)], constants=(1, 2, 3, 4, 6, 7),
                         num_heads=HEADS, target=False),
@@ -193,6 +212,9 @@ CASES = {
     "4-bits-zeros": n_bits(6, 96, 32, zeros=True, target=False),
     "4-bits-rest": n_bits(5, 40, 16, zeros=True, target=False),
     "8-bits": n_bits(6, 64, 32, bits=8, zeros=True, target=False),
+    "4-bits-float-zeros": n_bits(6, 96, 32, zeros="float", target=False),
+    "4-bits-groups": n_bits(6, 80, 32, groups=True, target=False),
+    "4-bits-groups-zeros": n_bits(6, 80, 32, zeros="float", groups=True, target=False),
     "rows-4-bits": rows(bytes_(1, 9, 32), integers(2, 0, 9, 2, 3), numbers(3, 9, 4), bits=4, block_size=16),
     "rows-4-bits-zeros": rows(bytes_(1, 9, 24), integers(2, 0, 9, 5), numbers(3, 9, 3), bytes_(4, 9, 2), bits=4, block_size=16),
     "rows-8-bits": rows(bytes_(1, 9, 32), integers(2, 0, 9, 5, dtype=np.int32), numbers(3, 9, 2), bits=8, block_size=16),

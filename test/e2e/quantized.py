@@ -25,10 +25,12 @@ FORMATS = {"gpt2-tiny-ts": [*(("int8-token", target) for target in ("atom", "sap
                             ("int4-64a-token", "rngd"), ("int4-32a", "warboy"), ("int4-32-float", "atom"), ("fp8", "rngd"), ("fp8", "sapeon-x330")]}
 
 # Models that onnxruntime quantizes: variants for the interpreter, and those among them for each target. Those that differ in how sums become
-# integers run on a target for each way to requantize. Integers of 16 bits are multiplied as floats of 16, whose steps are much greater.
-OTHERS = {"bert-tiny-cls-ts": [v for v in quantize.VARIANTS if v != "operators-channel"], "vit-tiny-ts": ["qdq-u8-channel", "operators-multiplied"]}
+# integers run on a target for each way to requantize. Integers of 16 bits are multiplied as floats of 16, whose steps are much greater;
+# weights in blocks are for the interpreter.
+OTHERS = {"bert-tiny-cls-ts": list(quantize.VARIANTS), "vit-tiny-ts": ["qdq-u8-channel", "operators-multiplied"],
+          "gpt2-tiny-ts": ["qdq-all", "operators-channel", "dynamic", "eight-bits-16-asymmetric"]}
 FEW = ["qdq-u8", "qdq-i8-channel", "qdq-all-channel"]
-ON = {"bert-tiny-cls-ts": {"atom": [v for v in quantize.VARIANTS if not v.startswith(("qdq-all-16", "operators-channel"))],
+ON = {"bert-tiny-cls-ts": {"atom": [v for v in quantize.VARIANTS if v != "qdq-all-16"],
                            "sapeon-x220": FEW, "warboy": FEW, "rngd": FEW},
       "vit-tiny-ts": {"atom": OTHERS["vit-tiny-ts"]}}
 # Of the elements of each output, so many lie within one step of onnxruntime's, graph optimization off.
@@ -105,9 +107,48 @@ def others(tools, scratch):
             reference(model, inputs, expected)
             interpret = [[tools / "npuc", "run", model, f"--inputs={inputs}", f"--outputs={outputs}"]]
             yield f"{name}/{variant}/interpreter", *models.judge(interpret, outputs, expected, models.INTERPRETER)
-            for target in [target for target, few in ON[name].items() if variant in few]:
+            for target in [target for target, few in ON.get(name, {}).items() if variant in few]:
                 commands = run(tools, model, inputs, outputs, target)
                 yield f"{name}/{variant}/{target}", *within_a_step(commands, outputs, expected, steps(model, expected))
+
+
+def product(a, b, scales, zeros):
+    """QLinearMatMul of two arrays, the second of which is weights if it has two dimensions; scales and zero points of both and the result."""
+    made, parts = [], []
+    for name, scale, zero, type_ in zip("abc", scales, zeros, (a.dtype, b.dtype, a.dtype)):
+        made += [onnx.numpy_helper.from_array(np.asarray(scale, np.float32), name + "_scale"),
+                 onnx.numpy_helper.from_array(np.asarray(zero, type_), name + "_zero")]
+        parts += [name, name + "_scale", name + "_zero"]
+    if b.ndim == 2:
+        made.append(onnx.numpy_helper.from_array(b, "b"))
+    node = onnx.helper.make_node("QLinearMatMul", parts[:6] + parts[7:], ["c"], name="product")
+    value = lambda name, array: onnx.helper.make_tensor_value_info(name, onnx.helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
+    inputs = {"a": a} | ({"b": b} if b.ndim > 2 else {})
+    result = np.empty((*a.shape[:-1], b.shape[-1]), a.dtype)
+    graph = onnx.helper.make_graph([node], "main", [value(*one) for one in inputs.items()], [value("c", result)], made)
+    return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 21)], ir_version=10), inputs
+
+
+def products(tools, scratch):
+    """Sums of integers are onnxruntime's to the last integer on the host, and within a step of it on a target."""
+    random = np.random.default_rng(0)
+    integers = lambda type_, *shape: random.integers(np.iinfo(type_).min, np.iinfo(type_).max + 1, shape).astype(type_)
+    columns = random.uniform(0.001, 0.02, 90)
+    cases = {
+        "columns": product(integers(np.uint8, 48, 700), integers(np.int8, 700, 90), (0.02, columns, 0.7), (119, np.zeros(90), 131)),
+        "zeros": product(integers(np.int8, 48, 300), integers(np.int8, 300, 90), (0.02, 0.003, 0.1), (-7, 5, 3)),
+        "batches": product(integers(np.uint8, 3, 40, 64), integers(np.uint8, 3, 64, 50), (0.02, 0.01, 0.2), (119, 140, 131)),
+    }
+    folder = scratch / "products"
+    folder.mkdir(exist_ok=True)
+    model, inputs, expected, outputs = (folder / name for name in ("model.onnx", "inputs.npz", "expected.npz", "outputs.npz"))
+    for name, (made, arrays) in cases.items():
+        onnx.save(made, model)
+        np.savez(inputs, **arrays)
+        reference(model, inputs, expected)
+        interpret = [[tools / "npuc", "run", model, f"--inputs={inputs}", f"--outputs={outputs}"]]
+        yield f"products/{name}/interpreter", *models.judge(interpret, outputs, expected, 0)
+        yield f"products/{name}/atom", *within_a_step(run(tools, model, inputs, outputs, "atom"), outputs, expected, {"c": 1})
 
 
 def exported(tools, scratch):
@@ -148,4 +189,5 @@ def cases(build, scratch):
             commands = run(tools, folder / "model.onnx", inputs, outputs, target, f"--precision={format}", f"--calibration={inputs}")
             yield f"{name}/{format}/{target}", *models.judge(commands, outputs, models.MODELS / name / "expected_0.npz", INT8)
     yield from others(tools, scratch)
+    yield from products(tools, scratch)
     yield from exported(tools, scratch)

@@ -29,14 +29,24 @@ class Once(CalibrationDataReader):
         return self.left.pop() if self.left else None
 
 
-def static(form, activations, weights, operators=MULTIPLIED, per_channel=False, **extra):
+def with_mild_masks(model):
+    """Numbers that say that a score does not count, small enough for a scale that tells scores apart."""
+    constants = list(model.graph.initializer) + [a.t for node in model.graph.node for a in node.attribute if a.HasField("t")]
+    for tensor in constants:
+        if tensor.data_type == onnx.TensorProto.FLOAT and np.any(onnx.numpy_helper.to_array(tensor) < -1e30):
+            tensor.CopyFrom(onnx.numpy_helper.from_array(np.maximum(onnx.numpy_helper.to_array(tensor), np.float32(-20)), tensor.name))
+    return model
+
+
+def static(form, activations, weights, operators=MULTIPLIED, per_channel=False, reduce_range=False, mild_masks=False, **extra):
     def write(model, inputs, out):
         with tempfile.TemporaryDirectory() as scratch:
             whole, ready = os.path.join(scratch, "whole.onnx"), os.path.join(scratch, "ready.onnx")
-            onnx.save(onnx.load(str(model)), whole)
+            loaded = onnx.load(str(model))
+            onnx.save(with_mild_masks(loaded) if mild_masks else loaded, whole)
             quant_pre_process(whole, ready, skip_symbolic_shape=True)
             quantize_static(ready, str(out), Once(np.load(inputs)), quant_format=form, op_types_to_quantize=operators, per_channel=per_channel,
-                            activation_type=activations, weight_type=weights, extra_options=extra)
+                            reduce_range=reduce_range, activation_type=activations, weight_type=weights, extra_options=extra)
     return write
 
 
@@ -44,7 +54,7 @@ def dynamic(weights, per_channel):
     return lambda model, inputs, out: quantize_dynamic(str(model), str(out), weight_type=weights, per_channel=per_channel)
 
 
-def four_bits(block, symmetric, form="MatMulNBits"):
+def few_bits(block, symmetric, form="MatMulNBits", bits=4):
     """As onnxruntime's MatMulNBitsQuantizer, which is not in every installation: weights of [k, n] in blocks of `block` along k."""
     def write(model, inputs, out):
         loaded = onnx.load(str(model))
@@ -57,7 +67,7 @@ def four_bits(block, symmetric, form="MatMulNBits"):
             if weight is None or len(weight.dims) != 2:
                 nodes.append(node)
                 continue
-            nodes += with_four_bits(loaded.graph, node, onnx.numpy_helper.to_array(weight), block, symmetric, form)
+            nodes += with_few_bits(loaded.graph, node, onnx.numpy_helper.to_array(weight), block, symmetric, form, bits)
         del loaded.graph.node[:]
         loaded.graph.node.extend(nodes)
         if form == "MatMulNBits":
@@ -66,21 +76,27 @@ def four_bits(block, symmetric, form="MatMulNBits"):
     return write
 
 
-def with_four_bits(graph, node, weight, block, symmetric, form):
+def packed(numbers, bits):
+    """Along the last dimension, an even number for 4 bits."""
+    return numbers if bits == 8 else numbers[..., 0::2] | numbers[..., 1::2] << 4
+
+
+def with_few_bits(graph, node, weight, block, symmetric, form, bits):
     k, n = weight.shape
+    most, middle = 2**bits - 1, 2 ** (bits - 1)
     blocks = -(-k // block)
     rows = np.zeros((n, blocks * block), np.float32)
     rows[:, :k] = weight.T
     parts = rows.reshape(n, blocks, block)
     if symmetric:
         extreme = np.take_along_axis(parts, np.abs(parts).argmax(2)[:, :, None], 2)[:, :, 0]
-        scale, zero = extreme / -8, np.full((n, blocks), 8)
+        scale, zero = extreme / -middle, np.full((n, blocks), middle)
     else:
         low, high = np.minimum(parts.min(2), 0), np.maximum(parts.max(2), 0)
-        scale = (high - low) / 15
-        zero = np.clip(np.round(-low / np.where(scale == 0, 1, scale)), 0, 15)
+        scale = (high - low) / most
+        zero = np.clip(np.round(-low / np.where(scale == 0, 1, scale)), 0, most)
     scale = np.where(scale == 0, 1, scale).astype(np.float32)
-    q = np.clip(np.round(parts / scale[:, :, None]) + zero[:, :, None], 0, 15).astype(np.uint8)
+    q = np.clip(np.round(parts / scale[:, :, None]) + zero[:, :, None], 0, most).astype(np.uint8)
     name = node.input[1]
 
     def constant(suffix, array):
@@ -88,16 +104,15 @@ def with_four_bits(graph, node, weight, block, symmetric, form):
         return name + suffix
 
     if form == "MatMulNBits":
-        inputs = [node.input[0], constant("_q4", q[:, :, 0::2] | q[:, :, 1::2] << 4), constant("_scale", scale)]
+        inputs = [node.input[0], constant("_q", packed(q, bits)), constant("_scale", scale)]
         if not symmetric:
-            padded = np.zeros((n, blocks + blocks % 2), np.uint8)
+            padded = np.zeros((n, blocks + blocks % 2 if bits == 4 else blocks), np.uint8)
             padded[:, :blocks] = zero
-            inputs.append(constant("_zero", padded[:, 0::2] | padded[:, 1::2] << 4))
-        return [onnx.helper.make_node("MatMulNBits", inputs, node.output, node.name, domain="com.microsoft", K=k, N=n, bits=4, block_size=block)]
+            inputs.append(constant("_zero", packed(padded, bits)))
+        return [onnx.helper.make_node("MatMulNBits", inputs, node.output, node.name, domain="com.microsoft", K=k, N=n, bits=bits, block_size=block)]
     # Blocks of DequantizeLinear, of signed integers along k.
     signed = (q.reshape(n, blocks * block)[:, :k].T.astype(np.int8) - 8).astype(np.int8)
-    packed = onnx.helper.make_tensor(name + "_q4", onnx.TensorProto.INT4, [k, n], signed.flatten())
-    graph.initializer.append(packed)
+    graph.initializer.append(onnx.helper.make_tensor(name + "_q4", onnx.TensorProto.INT4, [k, n], signed.flatten()))
     dequantize = onnx.helper.make_node("DequantizeLinear", [name + "_q4", constant("_scale", np.ascontiguousarray(scale.T))], [name + "_real"],
                                        name + "_dequantize", axis=0, block_size=block)
     return [dequantize, onnx.helper.make_node("MatMul", [node.input[0], name + "_real"], node.output, node.name)]
@@ -112,18 +127,22 @@ VARIANTS = {
     "qdq-symmetric": static(QDQ, I8, I8, per_channel=True, ActivationSymmetric=True),
     "qdq-u8-weights": static(QDQ, U8, U8),
     "qdq-i8-asymmetric-weights": static(QDQ, I8, I8, WeightSymmetric=False),
+    "qdq-u8-reduced": static(QDQ, U8, I8, per_channel=True, reduce_range=True),
     # Every operator that the quantizer knows.
     "qdq-all": static(QDQ, U8, I8, None),
     "qdq-all-channel": static(QDQ, I8, I8, None, per_channel=True),
     "qdq-all-16": static(QDQ, U16, I8, None, per_channel=True),
     "operators": static(OPERATORS, U8, I8, OPERATED),
-    "operators-channel": static(OPERATORS, I8, I8, OPERATED, per_channel=True),
+    "operators-channel": static(OPERATORS, I8, I8, OPERATED, per_channel=True, mild_masks=True),
+    "operators-u8-weights": static(OPERATORS, U8, U8, OPERATED, per_channel=True, reduce_range=True),
     "operators-multiplied": static(OPERATORS, U8, I8, ["MatMul", "Conv"], per_channel=True),
     "dynamic": dynamic(I8, False),
     "dynamic-channel": dynamic(U8, True),
-    "four-bits-32": four_bits(32, True),
-    "four-bits-16-asymmetric": four_bits(16, False),
-    "four-bits-qdq": four_bits(32, True, "blocks"),
+    "four-bits-32": few_bits(32, True),
+    "four-bits-16-asymmetric": few_bits(16, False),
+    "four-bits-qdq": few_bits(32, True, "blocks"),
+    "eight-bits-32": few_bits(32, True, bits=8),
+    "eight-bits-16-asymmetric": few_bits(16, False, bits=8),
 }
 
 

@@ -1,6 +1,8 @@
 // What operators become.
 #include "test/unit/import/TextModel.h"
 
+#include "compiler/interpret/Evaluate.h"
+
 #include <catch2/catch.hpp>
 
 using namespace npuc::importer;
@@ -85,6 +87,24 @@ TEST_CASE("softmax of opset 11 takes all dimensions from its axis on as one row"
         "%2 = nn.reshape %1 : (tensor<2x12xf32>) -> tensor<2x3x4xf32>\n");
   CHECK(bodyOf(model("g (float[2,3,4] x) => (float[2,3,4] y) { y = Softmax<axis = 1>(x) }", 13)) ==
         "%0 = nn.softmax %arg0 {axis = 1 : i64} : (tensor<2x3x4xf32>) -> tensor<2x3x4xf32>\n");
+}
+
+TEST_CASE("QLinearMatMul multiplies whole numbers, and scales meet where sums become integers") {
+  npuc::ThreadPool pool(1);
+  ImportOptions options;
+  options.evaluator = npuc::interpret::foldingEvaluator(pool);
+  std::string body = bodyOf(model(R"(g (uint8[2,3] a) => (uint8[2,2] y)
+    <float sa = {0.5}, uint8 za = {7}, int8[3,2] b = {1, 2, 3, 4, 5, 6}, float[2] sb = {0.25, 0.5},
+     int8[2] zb = {0, 0}, float sy = {2}, uint8 zy = {9}>
+    { y = QLinearMatMul(a, sa, za, b, sb, zb, sy, zy) })"),
+                            options);
+  // Operands have the scale 1; sums are divided by 2 / (0.5 · [0.25, 0.5]) = [16, 8], along columns.
+  CHECK(body.find("dense<1.000000e+00> : tensor<f32>") != std::string::npos);
+  CHECK(body.find("dense<[1.600000e+01, 8.000000e+00]> : tensor<2xf32>") != std::string::npos);
+  CHECK(body.find("{axis = 1 : i64} : (tensor<2x2xf32>, tensor<2xf32>, tensor<ui8>) -> tensor<2x2xui8>") !=
+        std::string::npos);
+  // Equal zero points of columns are one.
+  CHECK(body.find("(tensor<3x2xi8>, tensor<f32>, tensor<i8>) -> tensor<3x2xf32>") != std::string::npos);
 }
 
 TEST_CASE("an operator without a handler expands by its ONNX function body, attributes put in") {
