@@ -193,7 +193,7 @@ bool Compilation::State::toLinalg(Diagnostics &diagnostics) {
   lower::setFloatType(main(), *type, exact ? lower::Narrowed::Multiplied : lower::Narrowed::All);
   std::vector<Obstacle> obstacles = obstaclesOf(main(), target);
   for (const Obstacle &obstacle : obstacles)
-    report(obstacle, diagnostics);
+    pipeline::report(obstacle, diagnostics);
   if (!obstacles.empty())
     return false;
   work = countWork(main());

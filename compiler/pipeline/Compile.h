@@ -6,6 +6,7 @@
 #include "backends/npu/target/target.pb.h"
 #include "compiler/quantize/Ranges.h"
 #include "support/Diagnostic.h"
+#include "support/Npz.h"
 
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/MLIRContext.h"
@@ -23,7 +24,8 @@ class Writer;
 }
 namespace npuc::quantize {
 struct Exported;
-}
+struct Report;
+} // namespace npuc::quantize
 
 namespace npuc::pipeline {
 
@@ -63,6 +65,10 @@ struct Options {
   /// For Int8: the text of a calibration table (see quantize::CalibrationTable), whose lines go before what
   /// samples give, and which takes their place if it has all tensors; and its file for errors.
   std::string calibrationTable, calibrationTableFile;
+  /// For Int8: makes a report of what quantization does, on the first of the samples, or on `reportInputs` if
+  /// there are any.
+  bool report = false;
+  std::vector<NamedArray> reportInputs;
   /// Told what takes long while it does: a few words.
   std::function<void(const std::string &step)> progress;
   /// Multiplications stay those of the model's nodes, for exportQuantized: no attention is recovered, and no
@@ -114,6 +120,11 @@ public:
   std::string precisionTable() const;
   /// The range of each tensor as a calibration table; empty if the options asked for no integers.
   std::string calibrationTable() const;
+
+  /// What quantization does, if the options asked for a report; null otherwise.
+  const quantize::Report *report() const;
+  /// At Level::Isa: adds to the report what is saved of time and energy, by compiling the model in floats.
+  void addSaved();
 
   /// Imported `byNodes`: quantizes as --precision=int8 does and writes the model with QuantizeLinear and
   /// DequantizeLinear to an ONNX file; see quantize::exportModel.

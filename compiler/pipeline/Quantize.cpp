@@ -1,6 +1,7 @@
 // The step of a compilation from multiplications of floats to those of integers.
 #include "backends/npu/target/Capability.h"
 #include "backends/npu/target/Target.h"
+#include "backends/npu/timing/Simulator.h"
 #include "compiler/pipeline/Integers.h"
 #include "compiler/pipeline/State.h"
 #include "compiler/quantize/Calibrate.h"
@@ -67,6 +68,15 @@ bool Compilation::State::checkCalibration(bool wanted, Diagnostics &diagnostics)
   if (!hasSamples && (options.minCosine || options.maxSlowdown))
     diagnostics.error(options.minCosine ? "--min-cosine" : "--max-slowdown", "needs samples to measure on",
                       "", "--calibration=FILE.npz, with arrays named as the model's inputs");
+  if (options.report && own)
+    diagnostics.error("--quantization-report", "the model is quantized already",
+                      "what its floats were is not known");
+  else if (options.report && !wanted)
+    diagnostics.error("--quantization-report", "is about multiplications of integers",
+                      "there is no --precision for them", "--precision=int8");
+  else if (options.report && !hasSamples && options.reportInputs.empty())
+    diagnostics.error("--quantization-report", "needs samples to measure on", "",
+                      "--calibration=FILE.npz, with arrays named as the model's inputs");
   return !diagnostics.hasErrors();
 }
 
@@ -158,7 +168,28 @@ bool Compilation::State::quantizeFloats(Diagnostics &diagnostics) {
       return false;
   }
   tell("rounding weights");
-  return succeeded(quantize::insertQuantization(main(), constants, gramOf));
+  std::optional<quantize::FloatReference> floats;
+  if (options.report)
+    floats.emplace(main());
+  return succeeded(quantize::insertQuantization(main(), constants, gramOf)) &&
+         (!floats || measureReport(*floats, *given, diagnostics));
+}
+
+bool Compilation::State::measureReport(const quantize::FloatReference &floats, const Given &given,
+                                       Diagnostics &diagnostics) {
+  constexpr size_t measured = 4; // Of the samples: each runs twice.
+  tell("measuring what quantization does");
+  quantize::SamplesInMemory asked({options.reportInputs});
+  const quantize::Samples &samples =
+      options.reportInputs.empty() ? static_cast<const quantize::Samples &>(*given.samples) : asked;
+  reported = floats.measure(main(), samples, measured, given.statistics, ranges, decision.rows, constants,
+                          options.threads, diagnostics);
+  if (!reported)
+    return false;
+  reported->model = model;
+  reported->target = target.name();
+  reported->steps = decision.steps;
+  return true;
 }
 
 std::optional<double> Compilation::State::timeAlone(Operation *op, const quantize::OperatorFormat &format) {
@@ -231,6 +262,8 @@ bool Compilation::State::quantizeMain(Diagnostics &diagnostics) {
     return false;
   if (!options.target.empty())
     stayedFloat = quantize::inFloat(main());
+  if (reported)
+    reported->inFloat = stayedFloat;
   for (const quantize::InFloat &left : quantized ? stayedFloat : std::vector<quantize::InFloat>())
     remark::missed(NameLoc::get(StringAttr::get(&context, left.node)),
                    remark::RemarkOpts::name("stays in floats").category("quantize"))
@@ -266,6 +299,36 @@ std::string Compilation::precisionTable() const {
 
 std::string Compilation::calibrationTable() const {
   return state_->ranges.entries.empty() ? "" : state_->ranges.text();
+}
+
+const quantize::Report *Compilation::report() const {
+  return state_->reported ? &*state_->reported : nullptr;
+}
+
+void Compilation::addSaved() {
+  State &state = *state_;
+  quantize::Report &report = *state.reported;
+  if (!target::matrixType(state.target, ElementType::F16) &&
+      !target::matrixType(state.target, ElementType::BF16)) {
+    report.whyNotSaved = "target " + state.target.name() + " multiplies no floats";
+    return;
+  }
+  state.tell("compiling in floats");
+  Options options;
+  options.target = state.options.target;
+  options.targetOptions = state.options.targetOptions;
+  options.shapes = state.options.shapes;
+  options.threads = state.options.threads;
+  Diagnostics found; // What stands in the way is said in the report.
+  std::unique_ptr<Compilation> floats = import(state.model, options, found);
+  if (floats && floats->lowerTo(Level::Isa, found)) {
+    auto own = timing::simulate(state.solution->program, state.target, {}, found),
+         other = timing::simulate(floats->solution().program, state.target, {}, found);
+    if (own && other)
+      report.saved = {own->milliseconds, own->energy.total(), other->milliseconds, other->energy.total()};
+  }
+  if (!report.saved)
+    report.whyNotSaved = "the model in floats does not compile: " + found.text();
 }
 
 std::string Compilation::quantization() const {

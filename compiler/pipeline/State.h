@@ -10,6 +10,7 @@
 #include "compiler/quantize/CalibrationTable.h"
 #include "compiler/quantize/Decide.h"
 #include "compiler/quantize/Quantize.h"
+#include "compiler/quantize/Report.h"
 #include "support/ThreadPool.h"
 
 #include "mlir/IR/Diagnostics.h"
@@ -37,6 +38,7 @@ struct Compilation::State {
   std::vector<quantize::InFloat> stayedFloat;
   quantize::Decision decision;
   quantize::CalibrationTable ranges;
+  std::optional<quantize::Report> reported;
   /// By operation, types and format.
   std::map<std::string, std::optional<double>> timesAlone;
   bool quantizationDone = false;
@@ -67,6 +69,8 @@ struct Compilation::State {
   std::optional<Given> readGiven(const std::vector<std::string> &formats, Diagnostics &diagnostics);
   /// Quantizes a model of floats: what its multiplications see on the samples, formats and factors, integers.
   bool quantizeFloats(Diagnostics &diagnostics);
+  /// Measures `main`, which is quantized, beside what it was, for the report.
+  bool measureReport(const quantize::FloatReference &floats, const Given &given, Diagnostics &diagnostics);
   /// The cycles of a multiplication that is compiled on its own in a format, with its operands and result in
   /// DRAM; nothing if it does not compile so.
   std::optional<double> timeAlone(mlir::Operation *op, const quantize::OperatorFormat &format);

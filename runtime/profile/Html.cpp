@@ -1,3 +1,4 @@
+#include "support/Html.h"
 #include "runtime/profile/Occupancy.h"
 #include "runtime/profile/Report.h"
 
@@ -163,19 +164,7 @@ void writeHtml(std::ostream &out, const Report &report, const isa::Program &prog
                            field.source, field.reason);
   data["assumed"] = assumed;
 
-  // In a script element only "</" could end the data early; JSON may escape the slash.
-  const std::string dumped = data.dump(-1, ' ', false, Json::error_handler_t::replace);
-  out << page;
-  for (size_t i = 0; i < dumped.size(); ++i) {
-    if (dumped[i] == '/' && i > 0 && dumped[i - 1] == '<')
-      out << '\\';
-    if (dumped[i] == '!' && i > 0 && dumped[i - 1] == '<') {
-      out << "\\u0021"; // "<!--" would open a comment
-      continue;
-    }
-    out << dumped[i];
-  }
-  out << script;
+  out << page << inScript(data.dump(-1, ' ', false, Json::error_handler_t::replace)) << script;
 }
 
 } // namespace npuc::profile

@@ -1,4 +1,5 @@
-// npuc compare: where a device departs from the interpreter, layer by layer.
+// npuc compare: where a device departs from the interpreter, or two ways to quantize from floats, layer by
+// layer.
 #include "tools/npuc/Command.h"
 #include "tools/npuc/CompiledModel.h"
 #include "tools/npuc/ModelOptions.h"
@@ -7,6 +8,7 @@
 #include "compiler/interpret/Interpreter.h"
 #include "compiler/interpret/kernels/Cast.h"
 #include "compiler/pipeline/Layers.h"
+#include "compiler/quantize/Report.h"
 #include "tools/npurun/RunArtifact.h"
 
 #include <fmt/format.h>
@@ -22,6 +24,7 @@ struct Options {
   ModelOptions model;
   std::string inputs;
   std::optional<double> tolerance;
+  std::vector<std::string> between; ///< Two settings, or none.
   bool json = false;
 };
 
@@ -156,22 +159,74 @@ bool compareModel(Options &options, Session &session) {
   return !departure;
 }
 
+/// What a setting, a format or a precision table's file, does to the model on the inputs.
+std::optional<quantize::Report> reportOf(const Options &options, const std::string &setting,
+                                         const std::vector<NamedArray> &inputs, Diagnostics &diagnostics) {
+  pipeline::Options own = options.model.compile;
+  own.precision = pipeline::Precision::Int8;
+  own.report = true;
+  own.reportInputs = inputs;
+  if (quantize::formatFromText(setting)) {
+    own.format = setting;
+  } else {
+    std::optional<std::string> text = contentOf(setting, diagnostics);
+    if (!text) {
+      diagnostics.error("--between " + setting, "is neither a format nor the file of a precision table",
+                        fmt::format("formats are {}", fmt::join(quantize::formatNames(), ", ")));
+      return std::nullopt;
+    }
+    own.precisionTable = *text;
+    own.precisionTableFile = setting;
+  }
+  std::unique_ptr<pipeline::Compilation> compilation = import(options.model.model, own, diagnostics);
+  if (!compilation || !compilation->quantize(diagnostics))
+    return std::nullopt;
+  return *compilation->report();
+}
+
+bool compareSettings(Options &options, Session &session) {
+  Diagnostics &d = session.diagnostics;
+  std::optional<std::vector<NamedArray>> inputs = readArrays(options.inputs, d);
+  if (!inputs || !options.model.finish(*inputs, d))
+    return false;
+  const std::string &nameA = options.between[0], &nameB = options.between[1];
+  std::optional<quantize::Report> a = reportOf(options, nameA, *inputs, d),
+                                  b = reportOf(options, nameB, *inputs, d);
+  if (!a || !b)
+    return false;
+  std::cout << (options.json ? compareReportsJson(nameA, *a, nameB, *b)
+                             : compareReports(nameA, *a, nameB, *b));
+  return true;
+}
+
 } // namespace
 
 Command addCompare(CLI::App &tool) {
   CLI::App *app = tool.add_subcommand(
       "compare", "finds the first layer where a device departs from the interpreter; exit code 1 if "
-                 "one does");
+                 "one does; or compares two ways to quantize with floats");
   auto options = std::make_shared<Options>();
   options->model.add(*app);
   options->model.addTarget(*app);
-  app->get_option("--target")->required();
   app->add_option("--inputs", options->inputs, "a .npz or .npy file with an array for each input")
       ->required();
   app->add_option("--tolerance", options->tolerance,
                   "greatest max |y - r| / max |r| of a layer; 0.01 for fp16, 0.05 for others by default");
+  app->add_option(
+         "--between", options->between,
+         "instead: two formats of --precision, or files of precision tables, to compare with floats on "
+         "the inputs, ranges from --calibration; of each operator SQNR in dB and cosine, alone "
+         "(isolated) and with all before it (accumulated)")
+      ->expected(2);
   app->add_flag("--json", options->json, "the table as JSON");
-  return {app, [options](Session &session) { return compareModel(*options, session); }};
+  app->callback([options] {
+    if (options->between.empty() && options->model.compile.target.empty())
+      throw CLI::RequiredError("--target");
+  });
+  return {app, [options](Session &session) {
+            return options->between.empty() ? compareModel(*options, session)
+                                            : compareSettings(*options, session);
+          }};
 }
 
 } // namespace npuc::tool

@@ -1,5 +1,6 @@
 // npuc compile: a model to an artifact, or to the text of a level.
 #include "compiler/pipeline/Remarks.h"
+#include "compiler/quantize/Report.h"
 #include "tools/npuc/Command.h"
 #include "tools/npuc/ModelOptions.h"
 #include "tools/npuc/Steps.h"
@@ -14,7 +15,7 @@ namespace {
 
 struct Options {
   ModelOptions model;
-  std::string emit, output, weights = "all", dumpFolder, resumeFrom, precisionTable;
+  std::string emit, output, weights = "all", dumpFolder, resumeFrom, precisionTable, report;
 };
 
 /// What a level's text is called in the dump's folder: numbered in order, .mlir where MLIR's tools read it.
@@ -24,14 +25,29 @@ std::string dumpName(pipeline::Level level) {
          (isMlir ? ".mlir" : ".txt");
 }
 
+/// The report in the form that its file's name ends in.
+bool writeReport(pipeline::Compilation &compilation, const std::string &path, Diagnostics &diagnostics) {
+  if (compilation.level() == pipeline::Level::Isa)
+    compilation.addSaved();
+  const quantize::Report &report = *compilation.report();
+  std::filesystem::path ending = std::filesystem::path(path).extension();
+  return writeText(path,
+                   ending == ".html"   ? report.html()
+                   : ending == ".json" ? report.json()
+                                       : report.text(),
+                   diagnostics);
+}
+
 bool compileModel(Options &options, Session &session) {
   Diagnostics &d = session.diagnostics;
+  options.model.compile.report = !options.report.empty();
   bool good = options.model.finish({}, d);
   std::vector<NamedFile> read = options.model.files();
   read.push_back({"--resume-from", options.resumeFrom});
   std::vector<NamedFile> written = options.model.writtenFiles();
   written.push_back({"--output", options.output == "-" ? "" : options.output});
   written.push_back({"--write-precision-table", options.precisionTable});
+  written.push_back({"--quantization-report", options.report});
   if (!checkFiles(written, read, d) || !good)
     return false;
   std::optional<pipeline::Level> level =
@@ -53,6 +69,8 @@ bool compileModel(Options &options, Session &session) {
   if (!lowered || !options.model.write(*compilation, d))
     return false;
   if (!options.precisionTable.empty() && !writeText(options.precisionTable, compilation->precisionTable(), d))
+    return false;
+  if (!options.report.empty() && !writeReport(*compilation, options.report, d))
     return false;
   if (!options.emit.empty())
     return writeText(options.output, compilation->text(), d);
@@ -77,6 +95,16 @@ Command addCompile(CLI::App &tool) {
   app->add_option("-o,--output", options->output, "the file to write");
   app->add_option("--write-precision-table", options->precisionTable,
                   "a file to write the format of each operator to, with the reason");
+  app->add_option(
+         "--quantization-report", options->report,
+         "a file to write what quantization does to each tensor and operator to, measured on some of "
+         "the samples: .html, .json or .txt")
+      ->check([](const std::string &path) -> std::string {
+        std::filesystem::path ending = std::filesystem::path(path).extension();
+        return ending == ".html" || ending == ".json" || ending == ".txt"
+                   ? ""
+                   : "'" + path + "' does not end in .html, .json or .txt";
+      });
   app->add_option("--dump-dir", options->dumpFolder, "a folder to write the text of every level to");
   app->add_option("--remarks", options->model.compile.remarks,
                   "tells decisions and their reasons: .* or another regular expression of their kinds, " +
@@ -89,6 +117,8 @@ Command addCompile(CLI::App &tool) {
       throw CLI::ValidationError("one of MODEL and --resume-from is required");
     if (options->emit != "nn" && options->model.compile.target.empty())
       throw CLI::RequiredError("--target");
+    if (options->emit == "nn" && !options->report.empty())
+      throw CLI::ValidationError("--quantization-report", "--emit=nn is before the model is quantized");
     if (options->emit.empty() && options->output.empty())
       throw CLI::RequiredError("-o");
   });

@@ -123,14 +123,6 @@ bool checkInputs(const std::string &model, const std::vector<NamedArray> &arrays
   return good;
 }
 
-/// The content of the file `path`.
-std::optional<std::string> contentOf(const std::string &path, Diagnostics &diagnostics) {
-  std::optional<MappedFile> file = MappedFile::open(path, diagnostics);
-  if (!file)
-    return std::nullopt;
-  return std::string(reinterpret_cast<const char *>(file->bytes().data()), file->bytes().size());
-}
-
 /// What --precision takes.
 std::vector<std::string> precisions() {
   std::vector<std::string> names = pipeline::precisionNames();
@@ -141,6 +133,13 @@ std::vector<std::string> precisions() {
 }
 
 } // namespace
+
+std::optional<std::string> contentOf(const std::string &path, Diagnostics &diagnostics) {
+  std::optional<MappedFile> file = MappedFile::open(path, diagnostics);
+  if (!file)
+    return std::nullopt;
+  return std::string(reinterpret_cast<const char *>(file->bytes().data()), file->bytes().size());
+}
 
 void ModelOptions::add(CLI::App &app) {
   app.add_option("MODEL", model, "the model, an .onnx file")->required();

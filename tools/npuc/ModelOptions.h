@@ -13,6 +13,9 @@
 
 namespace npuc::tool {
 
+/// What a file holds. Nothing, and an error, if it cannot be read.
+std::optional<std::string> contentOf(const std::string &path, Diagnostics &diagnostics);
+
 struct ModelOptions {
   std::string model;
   pipeline::Options compile;
