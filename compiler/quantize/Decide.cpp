@@ -17,12 +17,14 @@ using namespace mlir;
 namespace npuc::quantize {
 namespace {
 
-/// Where more of a linear's output is lost (mean over rows of the squared error over the square) something
-/// better than one scale is looked for. Smoothed inputs of encoders lose 0.0001 to 0.012, which their outputs
-/// hardly show; inputs with rows that are a thousand times the others lose all.
+// What a linear's output loses is the mean over rows of the squared error over the square. With one scale,
+// smoothed inputs of encoders lose 0.0001 to 0.012; inputs with rows that are a thousand times the others
+// lose all.
+
+/// Where more is lost, scales of rows are tried, and taken if they lose less than a share of it.
+constexpr double someLost = 0.01, worthRows = 0.5;
+/// Where more is lost and scales of rows do not help, floats are taken.
 constexpr double muchLost = 0.1;
-/// Scales of rows are worth their work where they lose so much less.
-constexpr double worthRows = 0.25;
 /// Where rounding to the nearest loses more, GPTQ is worth its time with 8 bits too.
 constexpr double worthGptq = 0.001;
 
@@ -53,7 +55,7 @@ public:
       toNearest += isCoarse && !isKnown;
     }
     for (auto &[tensor, linears] : readers)
-      for (Activations activations : {Activations::Int8, Activations::Int8Token})
+      for (Activations activations : {Activations::Int8Token, Activations::Int8}) // Some become the former.
         if (!decideInput(statistics.tensors()[tensor], linears, activations, reasons))
           return std::nullopt;
     Decision decision;
@@ -116,11 +118,9 @@ private:
     input.group = common.group;
     ScaleOf scale = activations == Activations::Int8 ? ScaleOf::All : ScaleOf::Row;
     Smoothing smoothing = searchFactors(input, scale, reader.threads());
-    std::string lost = fmt::format(
-        "{} of its outputs",
-        losing(scale == ScaleOf::All ? "one scale loses" : "scales of rows lose", smoothing.error));
+    std::string lost = losing(scale == ScaleOf::All ? "one scale" : "scales of rows", smoothing.error);
     auto isGiven = [&](nn::LinearOp linear) { return reasons[linear] == "given by the table"; };
-    if (scale == ScaleOf::All && smoothing.error > muchLost && !llvm::all_of(alike, isGiven))
+    if (scale == ScaleOf::All && smoothing.error > someLost && !llvm::all_of(alike, isGiven))
       return decideBetter(input, alike, isGiven, smoothing, lost, reasons);
     for (nn::LinearOp linear : alike)
       reasons[linear] += "; " + lost;
@@ -128,28 +128,29 @@ private:
     return true;
   }
 
-  static std::string losing(const char *what, double error) { return fmt::format("{} {:.2g}", what, error); }
+  static std::string losing(const char *what, double error) {
+    return fmt::format("with {} {:.2g} of its outputs is lost", what, error);
+  }
 
-  /// Of linears to which one scale for all values costs too much.
+  /// Of linears to which one scale for all values costs much.
   bool decideBetter(const LinearInput &input, ArrayRef<nn::LinearOp> linears,
                     llvm::function_ref<bool(nn::LinearOp)> isGiven, const Smoothing &fixed,
                     const std::string &lost, llvm::DenseMap<Operation *, std::string> &reasons) {
     Smoothing rows = searchFactors(input, ScaleOf::Row, reader.threads());
     for (nn::LinearOp linear : linears) {
-      OperatorFormat better = formatOf(linear);
-      better.activations = Activations::Int8Token;
-      bool byRows = has(text(better).c_str()) && rows.error <= worthRows * fixed.error;
-      if (!byRows)
-        better = OperatorFormat{Activations::Float, 0};
-      if (isGiven(linear) || !has(text(better).c_str())) {
-        reasons[linear] += "; " + lost + (isGiven(linear) ? "" : "; the target has nothing better");
-        take(linear, fixed);
-        continue;
-      }
-      reasons[linear] = lost + ", " + losing("scales of rows lose", rows.error);
-      set(linear, better);
-      if (byRows)
+      OperatorFormat byRows = formatOf(linear), floats{Activations::Float, 0};
+      byRows.activations = Activations::Int8Token;
+      reasons[linear] += "; " + lost;
+      if (!isGiven(linear) && rows.error <= worthRows * fixed.error && has(text(byRows).c_str())) {
+        set(linear, byRows);
+        reasons[linear] = lost + ", " + losing("scales of rows", rows.error);
         take(linear, rows);
+      } else if (!isGiven(linear) && fixed.error > muchLost && has("float")) {
+        set(linear, floats);
+        reasons[linear] = lost + ", " + losing("scales of rows", rows.error);
+      } else {
+        take(linear, fixed);
+      }
     }
     return true;
   }
