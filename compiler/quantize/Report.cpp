@@ -292,7 +292,39 @@ private:
     histogram.widen(*least, *greatest);
     histogram.add(values);
     row.histogram = reported(histogram);
+    if (!one.factors.empty())
+      weights = scaled(pool, weights, one.factors, inputAxis(one), false);
+    if (auto dequantize = one.quantized->getOperand(operand).getDefiningOp<nn::DequantizeOp>())
+      row.clippedShare = clippedShare(dequantize, weights);
     return row;
+  }
+
+  /// The share of weights, f32, that lie more than half a step beyond the integers that they are.
+  double clippedShare(nn::DequantizeOp dequantize, const HostTensor &weights) {
+    ElementType type = *interpret::elementTypeOf(getElementTypeOrSelf(dequantize.getInput().getType()));
+    if (isFloat(type))
+      return 0;
+    auto numbersOf = [&](const HostTensor &integers) {
+      llvm::DenseMap<Value, HostTensor> known{{dequantize.getInput(), integers}};
+      return interpret::cast(pool, valueOf(dequantize.getResult(), known), ElementType::F32);
+    };
+    llvm::DenseMap<Value, HostTensor> none;
+    HostTensor integers = valueOf(dequantize.getInput(), none);
+    HostTensor ones(type, integers.shape()), zeros(type, integers.shape()); // Integers of 4 bits take a byte.
+    std::fill_n(ones.mutableData<uint8_t>(), ones.bytes(), uint8_t{1});
+    std::fill_n(zeros.mutableData<uint8_t>(), zeros.bytes(), uint8_t{0});
+    HostTensor numbers = numbersOf(integers), one = numbersOf(ones), zero = numbersOf(zeros);
+    integers = interpret::cast(pool, integers, ElementType::F32);
+    // Signed ones are symmetric.
+    float greatest = std::ldexp(1.0f, static_cast<int>(bitWidth(type)) - isSigned(type)) - 1,
+          least = isSigned(type) ? -greatest : 0;
+    int64_t clipped = 0;
+    for (int64_t i = 0; i < weights.count(); ++i) {
+      float half = (one.data<float>()[i] - zero.data<float>()[i]) / 2, q = integers.data<float>()[i],
+            beyond = weights.data<float>()[i] - numbers.data<float>()[i];
+      clipped += (q >= greatest && beyond > half) || (q <= least && beyond < -half);
+    }
+    return static_cast<double>(clipped) / static_cast<double>(weights.count());
   }
 
   const FloatReference &reference;

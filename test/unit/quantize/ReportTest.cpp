@@ -78,6 +78,7 @@ TEST_CASE("each tensor has its range, what is clipped, and its distance", "[repo
   CHECK(x.damage.isolated.cosine == Approx(5.8 / std::sqrt(6.76 * 5)).epsilon(1e-6));
   CHECK(w.name == "first:1");
   CHECK(w.isWeight);
+  CHECK(w.clippedShare == 0); // Its scale is that of its greatest magnitude.
   CHECK(w.range.greatest == 127);
   CHECK(std::isinf(w.damage.isolated.decibels));
   CHECK(w.damage.isolated.cosine == 1);
