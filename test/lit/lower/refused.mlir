@@ -13,3 +13,35 @@ func.func @wide(%x: tensor<4xi64>) -> tensor<4xi64> {
   %0 = nn.mul %x, %x : (tensor<4xi64>, tensor<4xi64>) -> tensor<4xi64>
   return %0 : tensor<4xi64>
 }
+
+// -----
+
+func.func @blocks(%q: tensor<4x10xi8>, %s: tensor<4x2xf32>) -> tensor<4x10xf32> {
+  // expected-error @below {{nn.dequantize is compiled only where its blocks, if it has scales for blocks, are of one size}}
+  %0 = nn.dequantize %q, %s {axis = 1 : i64, block_size = 8 : i64} : (tensor<4x10xi8>, tensor<4x2xf32>) -> tensor<4x10xf32>
+  return %0 : tensor<4x10xf32>
+}
+
+// -----
+
+func.func @oddRows(%q: tensor<4x5xi4>) -> tensor<4x5xf32> {
+  // expected-error @below {{nn.cast cannot be compiled: its integers of 4 bits lie in rows of an odd number}}
+  %0 = nn.cast %q : (tensor<4x5xi4>) -> tensor<4x5xf32>
+  return %0 : tensor<4x5xf32>
+}
+
+// -----
+
+func.func @moved(%q: tensor<4x6xi4>) -> tensor<6x4xi4> {
+  // expected-error @below {{nn.transpose cannot be compiled: it has integers of 4 bits}}
+  %0 = nn.transpose %q {permutation = array<i64: 1, 0>} : (tensor<4x6xi4>) -> tensor<6x4xi4>
+  return %0 : tensor<6x4xi4>
+}
+
+// -----
+
+func.func @oddGroups(%x: tensor<2x6xi8>, %w: tensor<3x6xi4>, %s: tensor<3x2xf32>) -> tensor<2x3xf32> {
+  // expected-error @below {{nn.grouped_linear is compiled only where its groups have an even number of products, if its weights have 4 bits}}
+  %0 = nn.grouped_linear %x, %w, %s {operandSegmentSizes = array<i32: 1, 1, 1, 0, 0>} : (tensor<2x6xi8>, tensor<3x6xi4>, tensor<3x2xf32>) -> tensor<2x3xf32>
+  return %0 : tensor<2x3xf32>
+}

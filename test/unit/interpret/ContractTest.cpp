@@ -250,3 +250,15 @@ TEST_CASE("pooling over random windows") {
     CHECK(relativeError<float>(result, expected) < 1e-6);
   }
 }
+
+TEST_CASE("scales of groups, by hand") {
+  // Of the first group 1 · (1 - 1) + 2 · (-2 - 1) + 10 = 4, of the second 3 · (3 + 1) + 4 · (-4 + 1) - 20 =
+  // -20: 4 · 0.5 - 20 · 0.25 = -3.
+  GroupedWeights weights{HostTensor::of<int8_t>(ElementType::I4, {1, 4}, {1, -2, 3, -4}),
+                         HostTensor::of<float>(ElementType::F32, {1, 2}, {0.5f, 0.25f}),
+                         HostTensor::of<int8_t>(ElementType::I8, {1, 2}, {1, -1}),
+                         HostTensor::of<int32_t>(ElementType::I32, {1, 2}, {10, -20})};
+  HostTensor y = groupedLinear(pool, HostTensor::of<int8_t>(ElementType::I8, {1, 4}, {1, 2, 3, 4}), weights);
+  REQUIRE(y.shape() == Shape{1, 1});
+  CHECK(y.data<float>()[0] == -3);
+}
