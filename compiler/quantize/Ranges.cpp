@@ -278,13 +278,19 @@ public:
     double sum = 0;
     for (const Product &product : products) {
       std::vector<float> found = multiply(quantized, product.weight, product.columns);
-      double error = 0, all = 0;
+      size_t columns = product.columns, count = found.size() / columns;
+      std::vector<double> error(count), size(count);
+      double all = 0;
       for (size_t i = 0; i < found.size(); ++i) {
-        double difference = static_cast<double>(found[i]) - product.exact[i];
-        error += difference * difference;
-        all += static_cast<double>(product.exact[i]) * product.exact[i];
+        double exact = product.exact[i], difference = found[i] - exact;
+        error[i / columns] += difference * difference;
+        size[i / columns] += exact * exact;
+        all += exact * exact;
       }
-      sum += all > 0 ? error / all : 0;
+      for (size_t r = 0; r < count && all > 0; ++r) {
+        double lost = error[r] / std::max(size[r], 1e-3 * all / static_cast<double>(count));
+        sum += lost * lost;
+      }
     }
     return sum;
   }

@@ -64,10 +64,10 @@ Interval squaredErrorRange(const Histogram &histogram, Interval seen, Zero zero)
 //===----------------------------------------------------------------------===//
 
 struct RangeOptions {
-  RangeMethod method = RangeMethod::OutputError;
+  RangeMethod method = RangeMethod::MeanSquaredError;
   double percentile = 99.99;
   /// Rows of the reservoir that outputs are compared on.
-  size_t rows = 256;
+  size_t rows = 512;
 };
 
 /// Weights that a linear's input is multiplied by: f32, [channels, columns], or [columns, channels] if
@@ -87,8 +87,10 @@ struct ChosenRange {
 
 /// The range of x / factors, where `factors` has one number for each channel, or none. With OutputError, each
 /// other method makes a range; where `weights` are given, that one is taken whose integers multiply nearest:
-/// least Σ ‖X W - Q(X) Q(W)‖² / ‖X W‖² over the weights, X the reservoir's rows over the factors, W the
-/// weights times them, Q(W) of 8 bits by column; else the one with the least squaredError.
+/// least Σ (‖x W - Q(x) Q(W)‖² / ‖x W‖²)² over the weights and rows, x the reservoir's rows over the factors,
+/// W the weights times them, Q(W) of 8 bits by column; else the one with the least squaredError. Rows count
+/// alike, however large, but for those below a thousandth of the mean ‖x W‖², which count as if they had
+/// that; the outer square is for rows that are rare, and lost if they are clipped.
 ChosenRange chooseRange(const TensorStatistics &tensor, std::span<const float> factors,
                         std::span<const Weights> weights, Zero zero, const RangeOptions &options,
                         ThreadPool &pool);
