@@ -44,7 +44,8 @@ public:
       : group(group), prices(prices), produced(produced), dramShare(dramShare), model(group, prices) {}
 
   /// The grid of cores and the blocks of least cycles: every grid over the loops that can be cut, and for
-  /// each the blocks that a descent from the whole part of a core finds.
+  /// each the blocks that a descent from the whole part of a core finds, by halves and, once they fit,
+  /// doubles.
   Plan run() {
     cores.assign(model.extents().size(), 0);
     for (int loop : model.cuttableRootLoops().set_bits())
@@ -81,15 +82,18 @@ private:
   }
 
   void searchBlocks() {
-    SmallVector<int64_t> blocks = model.perCore(cores);
+    SmallVector<int64_t> whole = model.perCore(cores), blocks = whole;
     Plan plan = priced(blocks);
     // A copy that fits is one transfer: nothing would overlap.
     while (!isMovement(group.root()) || !plan.fits) {
       Plan next;
       SmallVector<int64_t> nextBlocks;
-      for (int loop : loops) {
+      for (int step = 0, steps = plan.fits ? 2 : 1; step < steps * int(loops.size()); ++step) {
+        int loop = loops[step / steps];
         SmallVector<int64_t> candidate = blocks;
-        candidate[loop] = halved(blocks[loop], loop + 1 == int(blocks.size()) ? prices.lanesN : 1);
+        candidate[loop] = step % steps == 1
+                              ? std::min(2 * blocks[loop], whole[loop])
+                              : halved(blocks[loop], loop + 1 == int(blocks.size()) ? prices.lanesN : 1);
         if (candidate[loop] == blocks[loop])
           continue;
         Plan tried = priced(candidate);

@@ -357,7 +357,9 @@ private:
         consider(static_cast<uint32_t>(engine), choice);
         continue;
       }
-      for (uint32_t q = 0; q < limits_.dma[choice.dmaClass].queues; ++q)
+      const uint32_t queues = limits_.dma[choice.dmaClass].queues;
+      for (uint32_t q = attempt_.keepsQueue && predecessors_[i].empty() && queues > 1 ? 1 : 0; q < queues;
+           ++q)
         consider(firstQueue_[choice.dmaClass] + q, choice);
     }
     return best;

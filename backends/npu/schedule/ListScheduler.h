@@ -23,6 +23,9 @@ struct Attempt {
   /// What is there from the beginning is loaded when at most so many cycles of work (Plan::workBefore) are
   /// left to do before it is needed.
   int64_t horizon = noHorizon;
+  /// Such loads leave the first of a DMA class's queues, if it has several, to transfers of what was
+  /// computed: a queue is in order, and these would wait for a long load that nobody needs yet.
+  bool keepsQueue = false;
   /// If set, buffers have these addresses, and `predecessors` keeps those that share bytes apart.
   const std::vector<int64_t> *addresses = nullptr;
   const Lists *predecessors = nullptr;

@@ -103,7 +103,7 @@ std::optional<Packed> packSequential(const Plan &plan, Diagnostics &diagnostics)
 
 // Attempts differ in how far loads run ahead: in the work that is left to do before they are needed, and in
 // the part of a memory that they may fill. Too little and engines wait for loads; too much and what is needed
-// next finds no room, or only in pieces.
+// next finds no room, or only in pieces. And in whether loads may take all queues.
 constexpr std::array<int64_t, 6> horizons = {16384, 32768, 8192, noHorizon, 65536, 4096};
 constexpr std::array<double, 4> aheadShares = {1.0, 0.5, 0.75, 0.25};
 // Operations that all attempts place: of a large graph fewer are made, the most promising ones.
@@ -122,19 +122,20 @@ std::optional<Timeline> findTimeline(const Plan &plan, bool &packedBeforehand, D
   size_t left = 1 + attemptedOperations / (count + 1);
   for (int64_t horizon : horizons)
     for (double share : aheadShares)
-      if (left > 0 && (!best || best->cycles > bound)) {
-        attempt({share, horizon});
-        --left;
-      }
+      for (bool keepsQueue : {false, true})
+        if (left > 0 && (!best || best->cycles > bound)) {
+          attempt({share, horizon, keepsQueue});
+          --left;
+        }
   if (!best)
-    attempt({0, noHorizon});
+    attempt({0, noHorizon, false});
   if (best)
     return best;
   packedBeforehand = true;
   const auto packed = packSequential(plan, diagnostics);
   if (!packed)
     return std::nullopt;
-  return listSchedule(plan, {0, noHorizon, &packed->addresses, &packed->predecessors});
+  return listSchedule(plan, {0, noHorizon, false, &packed->addresses, &packed->predecessors});
 }
 
 // Turns the timeline into a program.
