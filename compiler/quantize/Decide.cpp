@@ -22,7 +22,7 @@ namespace {
 // lose all.
 
 /// Where more is lost, scales of rows are tried, and taken if they lose less than a share of it.
-constexpr double someLost = 0.01, worthRows = 0.5;
+constexpr double someLost = 0.001, worthRows = 0.5;
 /// Where more is lost and scales of rows do not help, floats are taken.
 constexpr double muchLost = 0.1;
 /// Where rounding to the nearest loses more, GPTQ is worth its time with 8 bits too.

@@ -42,7 +42,7 @@ struct FoldQuantization : impl::FoldQuantizationBase<FoldQuantization> {
       return signalPassFailure();
     }
     Reader reader;
-    if (failed(foldQuantization(getOperation(), *how, reader.constants, {.fourBits = fourBits})))
+    if (failed(foldQuantization(getOperation(), *how, reader.constants, {.fourBits = this->fourBits})))
       signalPassFailure();
   }
 };
