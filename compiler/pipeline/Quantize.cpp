@@ -42,6 +42,16 @@ std::vector<std::string> formatsOf(const target::TargetDescription &target, bool
   return formats;
 }
 
+/// How many rows of each linear's input are kept: as many as `wanted`, since it matters how well the inputs
+/// are known for which weights are rounded, but of a large model fewer, so that all take no more than 256
+/// MiB.
+size_t rowsToKeep(const quantize::Statistics &statistics, size_t wanted) {
+  size_t channels = 0;
+  for (const quantize::TensorStatistics &tensor : statistics.tensors())
+    channels += tensor.isLinearInput ? tensor.channels() : 0;
+  return std::clamp<size_t>((256 << 20) / (sizeof(float) * std::max<size_t>(1, channels)), 128, wanted);
+}
+
 /// Whether some multiplication has a format whose weights are coarse.
 bool hasCoarseWeights(func::FuncOp function, const std::string &format) {
   auto isCoarse = [](StringRef name) { return quantize::formatFromText(name)->hasCoarseWeights(); };
@@ -121,9 +131,8 @@ bool Compilation::State::quantizeFloats(Diagnostics &diagnostics) {
   size_t count = given->samples ? given->samples->count() : 0;
   if (given->samples) {
     quantize::CalibrationOptions calibration{.threads = options.threads};
-    // It matters how well the inputs are known for which coarse weights are rounded.
-    if (hasCoarseWeights(main(), options.format))
-      calibration.observers.reservoirRows *= 4;
+    calibration.observers.reservoirRows =
+        rowsToKeep(statistics, hasCoarseWeights(main(), options.format) ? 2048 : 1024);
     calibration.onSample = [&](size_t sample, std::span<const NamedArray> inputs) {
       guards.see(inputs);
       tell(fmt::format("calibrating: sample {} of {}", sample + 1, count));
@@ -183,7 +192,7 @@ bool Compilation::State::measureReport(const quantize::FloatReference &floats, c
   const quantize::Samples &samples =
       options.reportInputs.empty() ? static_cast<const quantize::Samples &>(*given.samples) : asked;
   reported = floats.measure(main(), samples, measured, given.statistics, ranges, decision.rows, constants,
-                          options.threads, diagnostics);
+                            options.threads, diagnostics);
   if (!reported)
     return false;
   reported->model = model;
