@@ -38,7 +38,8 @@ inline constexpr int16_t noRegister = -1;
 inline constexpr uint32_t none = std::numeric_limits<uint32_t>::max();
 
 /// One dimension of a view. Sizes and strides count elements; a stride may be 0 (broadcast) or overlap others
-/// (convolution). I4: the innermost stride (or that of B's last k) is 1 or 0, other strides and the base are even.
+/// (convolution). I4: the innermost stride (or that of B's last k) is 1 or 0, other strides and the base are
+/// even.
 struct Dim {
   int32_t size = 0;
   int64_t stride = 0;
