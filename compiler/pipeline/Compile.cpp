@@ -267,8 +267,8 @@ std::unique_ptr<Compilation> Compilation::import(const std::string &model, const
   auto state = std::make_unique<State>(options);
   state->model = model;
   Forward forward(state->context, diagnostics);
-  bool hasTarget = state->tellRemarks(diagnostics) & state->loadTarget(diagnostics);
-  if (!state->toNn(diagnostics) || !hasTarget)
+  bool hasRemarks = state->tellRemarks(diagnostics), hasTarget = state->loadTarget(diagnostics);
+  if (!state->toNn(diagnostics) || !hasRemarks || !hasTarget)
     return nullptr;
   return std::unique_ptr<Compilation>(new Compilation(std::move(state)));
 }

@@ -69,7 +69,7 @@ double perElement(Operation *op) {
 
 void countVector(Operation *op, timing::WorkFacts &work) {
   auto add = [&](double operations, Type element) {
-    (isa<FloatType>(element) ? work.floatOperations : work.integerOperations) += operations;
+    (mlir::isa<FloatType>(element) ? work.floatOperations : work.integerOperations) += operations;
   };
   if (auto o = dyn_cast<nn::AttentionOp>(op)) {
     // The scale and the mask once for each score, and the softmax.

@@ -140,7 +140,7 @@ Grid transposed(Grid grid) {
 
 QdqGraph::QdqGraph(onnx::ModelProto &model, interpret::ConstantReader &constants, Store store,
                    Diagnostics &diagnostics)
-    : model_(model), graph_(*model.mutable_graph()), constants_(constants), store_(std::move(store)),
+    : graph_(*model.mutable_graph()), constants_(constants), store_(std::move(store)),
       diagnostics_(diagnostics), around_(static_cast<size_t>(graph_.node_size())) {
   for (const onnx::OperatorSetIdProto &import : model.opset_import())
     if (import.domain().empty() || import.domain() == "ai.onnx")

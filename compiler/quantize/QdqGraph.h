@@ -56,7 +56,6 @@ private:
   std::string weights(int node, const ExportedNode &how);
   bool roundPowers(int node, const ExportedNode::Input &input, ElementType floats);
 
-  onnx::ModelProto &model_;
   onnx::GraphProto &graph_;
   interpret::ConstantReader &constants_;
   Store store_;

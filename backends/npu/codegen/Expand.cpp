@@ -285,7 +285,7 @@ private:
             continue;
           }
           auto effects = dyn_cast<MemoryEffectOpInterface>(user);
-          if (isa<memref::DeallocOp>(user) ||
+          if (mlir::isa<memref::DeallocOp>(user) ||
               (effects && !effects.getEffectOnValue<MemoryEffects::Write>(view)))
             continue;
           several |= found && found != user;
@@ -727,7 +727,7 @@ private:
         .Case<memref::DeallocOp, scf::YieldOp, scf::InParallelOp, func::ReturnOp>(
             [](auto) { return success(); })
         .Default([&](Operation *o) -> LogicalResult {
-          if (isa<arith::ConstantOp>(o))
+          if (mlir::isa<arith::ConstantOp>(o))
             return success();
           if (o->getNumResults() > 0 && llvm::all_of(o->getResultTypes(), [](Type t) { return t.isIndex(); }))
             return each([&](Frame &f) { return compute(o, f); });

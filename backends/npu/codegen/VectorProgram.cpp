@@ -221,7 +221,7 @@ Value stored(Value value) {
       truncated && truncated.getIn().getType().isInteger(32) && !truncated.getType().isInteger(1))
     value = truncated.getIn();
   Operation *convert = value.getDefiningOp();
-  bool narrows = isa<FloatType>(value.getType()) && value.getType().getIntOrFloatBitWidth() < 32;
+  bool narrows = mlir::isa<FloatType>(value.getType()) && value.getType().getIntOrFloatBitWidth() < 32;
   if (isa_and_nonnull<arith::TruncFOp>(convert) || (narrows && isa_and_nonnull<arith::SIToFPOp>(convert)))
     return convert->getOperand(0);
   if (!isa_and_nonnull<arith::FPToSIOp, arith::TruncIOp>(convert) || declared.getWidth() > 16)
