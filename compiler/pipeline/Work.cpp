@@ -92,7 +92,7 @@ void countVector(Operation *op, timing::WorkFacts &work) {
     // A comparison or conversion works on what it reads.
     Type read = typeOf(op->getOperand(0)).getElementType(),
          written = typeOf(op->getResult(0)).getElementType();
-    add(each * elements(op->getResult(0)), isa<FloatType>(written) ? written : read);
+    add(each * elements(op->getResult(0)), mlir::isa<FloatType>(written) ? written : read);
   }
 }
 

@@ -33,7 +33,9 @@ double nearest(double weight, Step step, const WeightGrid &grid) {
 }
 
 int8_t codeOf(double number, const WeightGrid &grid) {
-  return static_cast<int8_t>(grid.fp8 ? toF8E4M3(static_cast<float>(number), true) : number);
+  if (grid.fp8)
+    return static_cast<int8_t>(toF8E4M3(static_cast<float>(number), true));
+  return static_cast<int8_t>(number);
 }
 
 double numberOf(int8_t code, const WeightGrid &grid) {
