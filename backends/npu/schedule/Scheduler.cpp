@@ -119,12 +119,15 @@ std::optional<Timeline> findTimeline(const Plan &plan, bool &packedBeforehand, D
     if (timeline.order.size() == count && (!best || timeline.cycles < best->cycles))
       best = std::move(timeline);
   };
+  // Where each class has one queue, both are the same.
+  const bool hasQueues =
+      std::ranges::any_of(plan.problem.limits.dma, [](const DmaLimit &dma) { return dma.queues > 1; });
   size_t left = 1 + attemptedOperations / (count + 1);
   for (int64_t horizon : horizons)
     for (double share : aheadShares)
-      for (bool keepsQueue : {false, true})
+      for (int keepsQueue = 0; keepsQueue <= hasQueues; ++keepsQueue)
         if (left > 0 && (!best || best->cycles > bound)) {
-          attempt({share, horizon, keepsQueue});
+          attempt({share, horizon, keepsQueue == 1});
           --left;
         }
   if (!best)
