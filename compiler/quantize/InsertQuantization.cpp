@@ -125,8 +125,9 @@ private:
     RankedTensorType integers = type.clone(builder.getI8Type());
     auto quantized = nn::QuantizedAttr::get(builder.getContext(), source,
                                             builder.getDenseF32ArrayAttr(scales), axis, integers);
-    return nn::DequantizeOp::create(builder, loc, type, constants.materialize(quantized),
-                                    constants.scale(scales), Value(), scales.size() > 1 ? axis : 0, 0);
+    Value scale = constants.scale(scales), values = constants.materialize(quantized);
+    return nn::DequantizeOp::create(builder, loc, type, values, scale, Value(), scales.size() > 1 ? axis : 0,
+                                    0);
   }
 
   /// Symmetric scales of output channels from their weights' greatest magnitudes; at least so great that the
@@ -307,8 +308,9 @@ private:
                                  cast<RankedTensorType>(weight.getType()));
     auto small = nn::ConvertedAttr::get(builder.getContext(), weight,
                                         type.clone(Float8E4M3FNType::get(builder.getContext())));
-    return nn::DequantizeOp::create(builder, loc, type, constants.materialize(small), constants.scale(scales),
-                                    Value(), scales.size() > 1 ? axis : 0, 0);
+    Value scale = constants.scale(scales), values = constants.materialize(small);
+    return nn::DequantizeOp::create(builder, loc, type, values, scale, Value(), scales.size() > 1 ? axis : 0,
+                                    0);
   }
 
   /// A convolution, or a product of activations.

@@ -64,6 +64,38 @@ struct Contents {
   bool mayCoexist() const { return constantContractions == 0 || contractions == 1; }
 };
 
+/// A reduction, or a formula of one, as of a row's greatest value or its sum.
+bool isOfReduction(LinalgOp op) {
+  llvm::SmallSetVector<Operation *, 8> formulas;
+  formulas.insert(op);
+  for (size_t at = 0; at < formulas.size(); ++at) {
+    auto formula = cast<LinalgOp>(formulas[at]);
+    if (formula.getNumReductionLoops() > 0)
+      return true;
+    for (Value input : formula.getDpsInputs())
+      if (auto producer = input.getDefiningOp<LinalgOp>(); producer && !isContraction(producer))
+        formulas.insert(producer);
+  }
+  return false;
+}
+
+/// The root's loops that are columns of a product in the group: of its operands only the second has them.
+llvm::SmallBitVector columnsOfProducts(LinalgOp root, const llvm::SetVector<Operation *> &members) {
+  llvm::SmallBitVector columns(root.getNumLoops());
+  LoopsAlong along = loopsAlong(root, members);
+  for (Operation *member : members) {
+    auto op = cast<LinalgOp>(member);
+    if (!isContraction(op))
+      continue;
+    AffineMap lhs = op.getMatchingIndexingMap(op.getDpsInputOperand(0)),
+              rhs = op.getMatchingIndexingMap(op.getDpsInputOperand(1));
+    for (auto [loop, rootLoop] : llvm::enumerate(along[member]))
+      if (rootLoop >= 0 && rhs.isFunctionOfDim(loop) && !lhs.isFunctionOfDim(loop))
+        columns.set(rootLoop);
+  }
+  return columns;
+}
+
 /// Few enough steps for one core.
 bool isSmall(LinalgOp op) {
   int64_t steps = 1;
@@ -130,8 +162,14 @@ SmallVector<Group> npuc::tile::formGroups(func::FuncOp function) {
     Contents contents;
     contents.add(root);
     llvm::SmallBitVector cuttable = cuttableLoops(root, members);
-    // Producers in reverse program order, so that all users of a candidate have been decided on.
-    for (LinalgOp candidate : llvm::reverse(all)) {
+    // Producers in reverse program order, so that all users of a candidate have been decided on; but first
+    // the product of activations whose sums the root finishes, so that nothing else that the root reads takes
+    // the loops along which that is cut.
+    SmallVector<LinalgOp> candidates(llvm::reverse(all));
+    std::stable_partition(candidates.begin(), candidates.end(), [&](LinalgOp op) {
+      return isContraction(op) && !hasConstantOperand(op) && llvm::is_contained(op->getUsers(), root);
+    });
+    for (LinalgOp candidate : candidates) {
       if (taken.contains(candidate) || isMovement(candidate) || isMovement(root))
         continue;
       SmallVector<Operation *> users(candidate->user_begin(), candidate->user_end());
@@ -160,12 +198,17 @@ SmallVector<Group> npuc::tile::formGroups(func::FuncOp function) {
       }
       members.insert(candidate);
       llvm::SmallBitVector cuttableWith = cuttableLoops(root, members);
-      // A group that multiplies keeps the loops it can be cut along, but for those that a row's reduction
-      // needs whole where all operands are activations (attention); before it multiplies, a norm or softmax
-      // may need whole rows.
-      bool fits =
-          cuttableWith.any() && (contents.contractions == 0 || cuttableWith == cuttable ||
-                                 (with.constantContractions == 0 && candidate.getNumReductionLoops() > 0));
+      // A group that multiplies keeps the loops it can be cut along, but for the columns of its products
+      // where all operands are activations and a row's reduction is joined (attention); before it multiplies,
+      // a norm or softmax may need whole rows.
+      auto losesColumnsOnly = [&] {
+        llvm::SmallBitVector lost = cuttable;
+        lost.reset(cuttableWith);
+        return with.constantContractions == 0 && isOfReduction(candidate) &&
+               !lost.test(columnsOfProducts(root, members));
+      };
+      bool fits = cuttableWith.any() &&
+                  (contents.contractions == 0 || cuttableWith == cuttable || losesColumnsOnly());
       // What a reduction to one value needs and what needs it run on one core, if that is not much.
       bool fitsOneCore = with.contractions == 0 && cuttableWith.none() && isSmall(root) &&
                          isSmall(candidate) && (cuttable.none() || candidate.getNumParallelLoops() == 0);

@@ -1,16 +1,20 @@
 #!/usr/bin/env python3
-"""How near quantized models are to floats: formats of npuc, run by the interpreter, beside onnxruntime's own quantizers.
+"""How near quantized models are to floats: formats of npuc, run by the interpreter, and int8 also compiled for each target and
+simulated, beside onnxruntime's own quantizers.
 
-Usage: ./dev bench --accuracy [--sentences=FOLDER] [--text=FILE.npz] [--format=NAME]… [--threads=N]
+Usage: ./dev bench --accuracy [--sentences=FOLDER] [--text=FILE.npz] [--format=NAME]… [--target=NAME]… [--threads=N]
 
 The sentence encoder (the folder minilm of the cache's models, or made there): cosine of embeddings to floats over test sentences,
-mean and worst, each graph that it was exported to. Ranges, factors and roundings come from other sentences. FOLDER has both sets
-as token ids, calibration.npz and test.npz; without it the project's own few sentences are measured.
+mean and worst, each graph that it was exported to, and for a target the share of multiply-adds of int8 by int8. Ranges, factors and
+roundings come from other sentences. FOLDER has both sets as token ids, calibration.npz and test.npz; without it the project's own few
+sentences are measured. --target is a simulated NPU, or interpreter: all formats given (or int8) are then measured there.
 The language model (the folder smollm2-135m-ts): perplexity on test_ids of FILE.npz in windows of 512 tokens; calibrated on
 calibration_ids. Its weights lie on an asymmetric 4-bit grid of blocks of 32 already, so that those formats find less to lose than
 they would in weights as they were trained.
 """
 import argparse
+import json
+import logging
 import pathlib
 import subprocess
 import sys
@@ -19,11 +23,19 @@ import time
 
 import numpy as np
 import onnxruntime
+from onnxruntime.quantization.shape_inference import quant_pre_process
 
 import cases
 
+sys.path.append(str(cases.FIXTURES))
+import quantize  # noqa: E402  (of test/models)
+
 FORMATS = ["int8", "int8-token", "int4-32", "int4-128", "fp8"]
+INTERPRETER = "interpreter"
+TARGETS = ["atom", "sapeon-x220", "sapeon-x330", "warboy", "warboy-2pe", "rngd"]
 WINDOW = 512
+# Rows that a program for a target takes at once.
+BATCH = 8
 
 
 def session(model):
@@ -39,7 +51,7 @@ def embeddings(hidden, mask):
 
 
 class Quantizers:
-    """onnxruntime's, each MODEL, OUT and rows to calibrate on."""
+    """onnxruntime's, each MODEL (prepared as its guide says: constants folded), OUT and rows to calibrate on."""
 
     @staticmethod
     def staticQdq(model, out, rows):
@@ -63,12 +75,7 @@ class Quantizers:
 
     @staticmethod
     def fourBits(model, out, rows):
-        import onnx
-        from onnxruntime.quantization.matmul_nbits_quantizer import DefaultWeightOnlyQuantConfig, MatMulNBitsQuantizer
-        config = DefaultWeightOnlyQuantConfig(block_size=32, is_symmetric=True)
-        quantizer = MatMulNBitsQuantizer(onnx.load(str(model)), algo_config=config)
-        quantizer.process()
-        quantizer.model.save_model_to_file(str(out), False)
+        quantize.few_bits(32, True)(model, None, out)
 
 
 ORT = {"static QDQ, per channel": Quantizers.staticQdq, "dynamic, per channel": Quantizers.dynamic,
@@ -106,33 +113,74 @@ def interpret(npuc, graph, form, calibration, inputs, scratch, threads):
     return dict(np.load(scratch / "outputs.npz")), time.monotonic() - start
 
 
+def simulate(npuc, graph, form, target, calibration, inputs, scratch):
+    """As interpret, compiled for a target and simulated BATCH rows at a time; and the share of int8."""
+    count = len(next(iter(inputs.values())))
+    np.savez(scratch / "calibration.npz", **calibration)
+    start = time.monotonic()
+    program = scratch / "program.npa"
+    done = subprocess.run([npuc, "compile", graph, f"--target={target}", f"--precision={form}", "-o", program,
+                           f"--calibration={scratch / 'calibration.npz'}"] +
+                          [f"--shape={name}={'x'.join(map(str, (BATCH, *array.shape[1:])))}" for name, array in inputs.items()],
+                          capture_output=True, text=True)
+    if done.returncode != 0:
+        return done.stderr.strip().splitlines()[0], 0, None
+    parts = []
+    for first in range(0, count, BATCH):
+        np.savez(scratch / "inputs.npz", **{name: np.resize(array[first:first + BATCH], (BATCH, *array.shape[1:]))
+                                            for name, array in inputs.items()})
+        done = subprocess.run([npuc.with_name("npurun"), program, f"--inputs={scratch / 'inputs.npz'}", "--json",
+                               f"--outputs={scratch / 'outputs.npz'}"], capture_output=True, text=True)
+        if done.returncode != 0:
+            return done.stderr.strip().splitlines()[0], 0, None
+        parts.append(dict(np.load(scratch / "outputs.npz")))
+    outputs = {name: np.concatenate([part[name] for part in parts])[:count] for name in parts[0]}
+    return outputs, time.monotonic() - start, json.loads(done.stdout)["int8_share"]
+
+
+def whole(arrays, rows):
+    """So many rows that samples of ROWS rows take each: the first of them again where they do not divide."""
+    count = len(next(iter(arrays.values())))
+    return {name: np.resize(array, (-(-count // rows) * rows, *array.shape[1:])) for name, array in arrays.items()}
+
+
 def encoder(args, npuc, prepared, scratch):
     calibration, test = sentences(args.sentences, prepared)
-    rows = len(test["input_ids"])
-    # Samples are of the inputs' own shape.
-    stacked = len(calibration["input_ids"]) // rows * rows or rows
-    several = {name: np.resize(array, (stacked, *array.shape[1:])) for name, array in calibration.items()}
-    mask = test["attention_mask"]
+    rows, mask = len(test["input_ids"]), test["attention_mask"]
+    if args.target:
+        runs = [(form, target) for form in args.format or ["int8"] for target in args.target]
+    else:
+        runs = [(form, INTERPRETER) for form in args.format or FORMATS] + [(form, target) for form in args.format or ["int8"]
+                                                                          for target in TARGETS]
     for graph in sorted(prepared.glob("*.onnx")):
         wanted = embeddings(session(graph).run(["last_hidden_state"], test)[0], mask)
 
-        def report(name, hidden, seconds):
+        def report(name, place, hidden, seconds, share=None):
             cosines = (embeddings(hidden, mask) * wanted).sum(axis=1)
-            print(f"| {graph.stem} | {name} | {cosines.mean():.5f} | {cosines.min():.5f} | {seconds:.0f} |", flush=True)
+            print(f"| {graph.stem} | {name} | {place} | {cosines.mean():.5f} | {cosines.min():.5f} | "
+                  f"{'' if share is None else f'{100 * share:.1f} %'} | {seconds:.0f} |", flush=True)
 
-        for form in args.format or FORMATS:
-            outputs, seconds = interpret(npuc, graph, form, several, test, scratch, args.threads)
-            if isinstance(outputs, str):
-                print(f"| {graph.stem} | {form} | {outputs} | | |", flush=True)
+        for form, place in runs:
+            share = None
+            if place == INTERPRETER:
+                outputs, seconds = interpret(npuc, graph, form, whole(calibration, rows), test, scratch, args.threads)
             else:
-                report(form, outputs["last_hidden_state"], seconds)
-        for name, quantize in ({} if args.format else ORT).items():
+                outputs, seconds, share = simulate(npuc, graph, form, place, whole(calibration, BATCH), test, scratch)
+            if isinstance(outputs, str):
+                print(f"| {graph.stem} | {form} | {place} | {outputs} | | | |", flush=True)
+            else:
+                report(form, place, outputs["last_hidden_state"], seconds, share)
+        if args.format or args.target:
+            continue
+        ready = scratch / "ready.onnx"
+        quant_pre_process(str(graph), str(ready), skip_symbolic_shape=True)
+        for name, quantizer in ORT.items():
             start = time.monotonic()
-            quantize(graph, scratch / "quantized.onnx", calibration)
+            quantizer(ready, scratch / "quantized.onnx", calibration)
             runner = session(scratch / "quantized.onnx")
             # One at a time: its dynamic ranges are those of all rows that run together.
             hidden = [runner.run(["last_hidden_state"], {key: array[i:i + 1] for key, array in test.items()})[0] for i in range(rows)]
-            report("onnxruntime: " + name, np.concatenate(hidden), time.monotonic() - start)
+            report(name, "onnxruntime", np.concatenate(hidden), time.monotonic() - start)
 
 
 def windows(ids, names):
@@ -176,7 +224,7 @@ def decoder(args, npuc, prepared, scratch):
         return float(np.exp(np.concatenate(losses).mean()))
 
     floats = perplexity(lambda part: runner.run(["logits"], part)[0])
-    print(f"| {prepared.name} | floats | {floats:.3f} | | |", flush=True)
+    print(f"| {prepared.name} | floats | onnxruntime | {floats:.3f} | | | |", flush=True)
 
     def ours(form):
         def run(part):
@@ -187,13 +235,14 @@ def decoder(args, npuc, prepared, scratch):
     for form in args.format or FORMATS:
         start, reached = time.monotonic(), perplexity(ours(form))
         if isinstance(reached, str):
-            print(f"| {prepared.name} | {form} | {reached} | | |", flush=True)
+            print(f"| {prepared.name} | {form} | {INTERPRETER} | {reached} | | | |", flush=True)
         else:
-            print(f"| {prepared.name} | {form} | {reached:.3f} | {100 * (reached / floats - 1):+.2f} % | "
+            print(f"| {prepared.name} | {form} | {INTERPRETER} | {reached:.3f} | {100 * (reached / floats - 1):+.2f} % | | "
                   f"{time.monotonic() - start:.0f} |", flush=True)
 
 
 def main():
+    logging.getLogger().setLevel(logging.ERROR)  # onnxruntime's quantizers say much
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", type=pathlib.Path, required=True)
     parser.add_argument("--cache", type=pathlib.Path, required=True)
@@ -202,12 +251,14 @@ def main():
     parser.add_argument("--sentences", type=pathlib.Path)
     parser.add_argument("--text", type=pathlib.Path)
     parser.add_argument("--format", action="append")
+    parser.add_argument("--target", action="append")
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     npuc, kept = args.build.resolve() / "bin" / "npuc", args.cache / "models"
     found = cases.folders(args.models + ([kept] if kept.is_dir() else []) + [cases.FIXTURES])
     with tempfile.TemporaryDirectory() as scratch:
-        print("| model | format | mean cosine, or perplexity | worst, or more than floats | seconds |\n| --- | --- | --- | --- | --- |")
+        print("| model | format | run by | mean cosine, or perplexity | worst, or more than floats | int8 | seconds |\n"
+              "| --- | --- | --- | --- | --- | --- | --- |")
         if prepared := "minilm" in found and cases.prepare(found["minilm"], args.cache):
             encoder(args, npuc, prepared, pathlib.Path(scratch))
         if args.text and "smollm2-135m-ts" in found:

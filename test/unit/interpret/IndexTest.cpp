@@ -102,15 +102,15 @@ TEST_CASE("gather_nd over random shapes and batches") {
       indices.at(i) = static_cast<double>(pick(-limit, limit - 1));
     });
     CHECK_FALSE(findBadIndex(i64(indices), limits));
+    auto tuples = static_cast<std::ptrdiff_t>(shape.size() - 1);
     eachIndex(to, [&](const Shape &i) {
-      Shape from(i.begin(), i.begin() + batch),
-          at(i.begin(), i.begin() + static_cast<std::ptrdiff_t>(shape.size()) - 1);
+      Shape from(i.begin(), i.begin() + batch), at(i.begin(), i.begin() + tuples);
       at.push_back(0);
       for (int64_t t = 0; t < tuple; ++t) {
         at.back() = t;
         from.push_back(fromFront(indices.at(at), limits[static_cast<size_t>(t)]));
       }
-      from.insert(from.end(), i.begin() + static_cast<std::ptrdiff_t>(shape.size()) - 1, i.end());
+      from.insert(from.end(), i.begin() + tuples, i.end());
       expected.at(i) = x.at(from);
     });
     checkEqual<int64_t>(gatherNd(pool, i64(x), i64(indices), batch), expected);
