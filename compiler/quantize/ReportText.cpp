@@ -141,7 +141,8 @@ constexpr std::string_view script = R"html(</script><script>
 'use strict';
 const d=JSON.parse(document.getElementById('data').textContent),$=i=>document.getElementById(i);
 $('title').textContent=d.title;$('summary').textContent=d.summary;
-const number=v=>v===null?'exact':v.toLocaleString(undefined,{maximumFractionDigits:v<1?6:2});
+const number=v=>{if(v===null)return'exact';const n=Number.isInteger(v)?0:Math.abs(v)<1?6:2;
+return v.toLocaleString(undefined,{minimumFractionDigits:n,maximumFractionDigits:n})};
 function histogram(t){const c=document.createElement('canvas'),h=t.histogram,n=h.counts.length;c.width=520;c.height=80;const g=c.getContext('2d');
 if(!n)return c;const top=Math.log1p(Math.max(...h.counts)),w=520/n;h.counts.forEach((v,i)=>{const at=h.first+(i+.5)*h.width;
 g.fillStyle=at<t.range[0]-h.width||at>t.range[1]+h.width?'#d1242f':'#4a7fb5';const y=v?Math.max(1,78*Math.log1p(v)/top):0;g.fillRect(i*w,80-y,Math.max(1,w-1),y)});

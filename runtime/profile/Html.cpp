@@ -87,7 +87,7 @@ void writeHtml(std::ostream &out, const Report &report, const isa::Program &prog
   using Json = nlohmann::ordered_json;
   Json data;
   data["title"] = fmt::format("{} on {}", report.program, report.target);
-  data["summary"] = text(report);
+  data["summary"] = totals(report);
   data["cycles"] = std::max<uint64_t>(1, report.cycles);
   data["cyclesPerMicrosecond"] = target.clock_ghz() * 1000;
   data["columns"] = columns;

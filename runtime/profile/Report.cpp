@@ -218,7 +218,7 @@ Report makeReport(const isa::Program &program, const timing::Timeline &timeline,
   return report;
 }
 
-std::string text(const Report &report, size_t top) {
+std::string totals(const Report &report) {
   std::string out =
       fmt::format("{} on {}: {:.4f} ms ({} cycles, {:.4f} ms of launch), {:.4f} ms of transfer\n",
                   report.program, report.target, report.milliseconds, report.cycles,
@@ -248,8 +248,11 @@ std::string text(const Report &report, size_t top) {
                        percent(double(engine.time.semaphoreWait), whole),
                        percent(double(engine.time.queueFull), whole),
                        percent(double(engine.time.notDispatched), whole), timing::name(most(engine.bounds)));
+  return out;
+}
 
-  out += operatorTable(report, top);
+std::string text(const Report &report, size_t top) {
+  std::string out = totals(report) + operatorTable(report, top);
   if (report.operators.size() > top)
     out += fmt::format("… and {} more\n", report.operators.size() - top);
 

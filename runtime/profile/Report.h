@@ -74,8 +74,10 @@ struct Report {
 Report makeReport(const isa::Program &program, const timing::Timeline &timeline,
                   const target::TargetDescription &target, const Facts &facts = {});
 
-/// Time, utilisation of each engine, what bounds it, the `top` longest operators, DRAM, energy, assumed
-/// figures.
+/// Time, lower bound, DRAM, energy, and of each engine its utilisation and what bounds it.
+std::string totals(const Report &report);
+
+/// The totals, the `top` longest operators, assumed figures.
 std::string text(const Report &report, size_t top = 20);
 
 /// schema_version 1: program, target, simulated_cycles, predicted_cycles, simulated_ms, transfer_ms,
@@ -83,8 +85,8 @@ std::string text(const Report &report, size_t top = 20);
 /// peak_scratchpad_bytes, assumed, operators. What is unknown is null.
 std::string json(const Report &report);
 
-/// One file, nothing fetched: the text report's figures, a strip for each engine over time, the table of
-/// operators, DRAM bandwidth and scratchpad bytes over time.
+/// One file, nothing fetched: the totals, a strip for each engine over time, the table of
+/// operators, DRAM bandwidth and scratchpad bytes over time, assumed figures.
 void writeHtml(std::ostream &out, const Report &report, const isa::Program &program,
                const timing::Timeline &timeline, const target::TargetDescription &target);
 
