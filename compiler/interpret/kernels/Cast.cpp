@@ -142,9 +142,10 @@ struct ParameterMap {
   int64_t blockSize = 0;
   bool single = false, blocked = false;
 
-  ParameterMap(const Shape &shape, const HostTensor &scale, QuantizedAxis axis) {
+  /// For `count` parameters.
+  ParameterMap(const Shape &shape, int64_t count, QuantizedAxis axis) {
     blocked = axis.blockSize > 0;
-    single = !blocked && scale.count() == 1;
+    single = !blocked && count == 1;
     blockSize = axis.blockSize;
     if (single)
       return;
@@ -276,7 +277,8 @@ HostTensor widened(ThreadPool &pool, const HostTensor &input) {
 HostTensor quantize(ThreadPool &pool, const HostTensor &input, const HostTensor &scale,
                     const HostTensor &zeroPoint, QuantizedAxis axis, ElementType type, bool saturate) {
   HostTensor result(type, input.shape());
-  ParameterMap map(input.shape(), scale, axis);
+  ParameterMap map(input.shape(), std::max(scale.count(), zeroPoint ? zeroPoint.count() : 1), axis);
+  const int64_t scales = scale.count() == 1 ? 0 : 1, zeroPoints = zeroPoint && zeroPoint.count() > 1 ? 1 : 0;
   const float *x = input.data<float>();
   const float *s = scale.data<float>();
   if (isFloat(type)) {
@@ -286,7 +288,7 @@ HostTensor quantize(ThreadPool &pool, const HostTensor &input, const HostTensor 
       for (int64_t at = first; at < first + count; at += block) {
         int64_t n = std::min(block, first + count - at);
         for (int64_t i = 0; i < n; ++i)
-          buffer[i] = x[at + i] / s[parameter + step * (at + i - first)];
+          buffer[i] = x[at + i] / s[scales * (parameter + step * (at + i - first))];
         store(buffer, n, type, saturate, out + static_cast<size_t>(at) * itemSize(type));
       }
     });
@@ -299,9 +301,9 @@ HostTensor quantize(ThreadPool &pool, const HostTensor &input, const HostTensor 
     map.run(pool, input.count(), [&](int64_t first, int64_t count, int64_t parameter, int64_t step) {
       auto least = static_cast<double>(limits.least), greatest = static_cast<double>(limits.greatest);
       for (int64_t i = first; i < first + count; ++i, parameter += step) {
-        float by = s[parameter];
-        auto zero = static_cast<double>(
-            zeros.empty() ? 0 : zeros[zeros.size() == 1 ? 0 : static_cast<size_t>(parameter)]);
+        float by = s[scales * parameter];
+        auto zero =
+            static_cast<double>(zeros.empty() ? 0 : zeros[static_cast<size_t>(zeroPoints * parameter)]);
         // The rounded quotient and the zero point are exact in double, and so is their sum within the limits.
         double q = static_cast<double>(std::nearbyint(x[i] / by)) + zero;
         out[i] = static_cast<T>(q >= greatest ? greatest : q > least ? q : least); // NaN is the least too.
@@ -314,7 +316,8 @@ HostTensor quantize(ThreadPool &pool, const HostTensor &input, const HostTensor 
 HostTensor dequantize(ThreadPool &pool, const HostTensor &input, const HostTensor &scale,
                       const HostTensor &zeroPoint, QuantizedAxis axis) {
   HostTensor result(ElementType::F32, input.shape());
-  ParameterMap map(input.shape(), scale, axis);
+  ParameterMap map(input.shape(), std::max(scale.count(), zeroPoint ? zeroPoint.count() : 1), axis);
+  const int64_t scales = scale.count() == 1 ? 0 : 1, zeroPoints = zeroPoint && zeroPoint.count() > 1 ? 1 : 0;
   const float *s = scale.data<float>();
   float *out = result.mutableData<float>();
   if (isFloat(input.type())) {
@@ -323,8 +326,8 @@ HostTensor dequantize(ThreadPool &pool, const HostTensor &input, const HostTenso
     const float *x = wide.data<float>();
     map.run(pool, input.count(), [&](int64_t first, int64_t count, int64_t parameter, int64_t step) {
       for (int64_t i = first; i < first + count; ++i, parameter += step) {
-        float zero = zeros ? zeros.data<float>()[zeros.count() == 1 ? 0 : parameter] : 0;
-        out[i] = (x[i] - zero) * s[parameter];
+        float zero = zeros ? zeros.data<float>()[zeroPoints * parameter] : 0;
+        out[i] = (x[i] - zero) * s[scales * parameter];
       }
     });
     return result;
@@ -334,8 +337,8 @@ HostTensor dequantize(ThreadPool &pool, const HostTensor &input, const HostTenso
     const T *x = input.data<T>();
     map.run(pool, input.count(), [&](int64_t first, int64_t count, int64_t parameter, int64_t step) {
       for (int64_t i = first; i < first + count; ++i, parameter += step) {
-        auto zero = zeros.empty() ? 0 : zeros[zeros.size() == 1 ? 0 : static_cast<size_t>(parameter)];
-        out[i] = static_cast<float>(static_cast<int64_t>(x[i]) - zero) * s[parameter];
+        auto zero = zeros.empty() ? 0 : zeros[static_cast<size_t>(zeroPoints * parameter)];
+        out[i] = static_cast<float>(static_cast<int64_t>(x[i]) - zero) * s[scales * parameter];
       }
     });
   });
@@ -347,9 +350,7 @@ HostTensor requantize(ThreadPool &pool, const HostTensor &input, const Requantiz
   HostTensor result(type, input.shape());
   Range limits = rangeOf(type);
   size_t entries = how.fixedPoint ? how.multipliers.size() : how.scales.size();
-  // Only the number of entries matters here; the parameter's index is that of the axis.
-  HostTensor entriesShape(ElementType::I8, {static_cast<int64_t>(entries)});
-  ParameterMap map(input.shape(), entriesShape, {how.axis, 0});
+  ParameterMap map(input.shape(), static_cast<int64_t>(entries), {how.axis, 0});
   auto saturated = [&](__int128 value) {
     return value < limits.least      ? limits.least
            : value > limits.greatest ? limits.greatest

@@ -252,6 +252,11 @@ TEST_CASE("quantize rounds ties to even, saturates, and takes scales per tensor,
         std::vector<float>{1, 3, 4, -256, 1, 3, 4, 508});
   CHECK(list<float>(dequantize(pool, i8({-1, 1}), two, HostTensor::of<int8_t>(ElementType::I8, {}, {1}),
                                {})) == std::vector<float>{-4, 0});
+  // One scale, and zero points of columns: (-1 - 1) * 2, (1 - 3) * 2.
+  auto ofColumns = HostTensor::of<int8_t>(ElementType::I8, {2}, {1, 3});
+  CHECK(list<float>(dequantize(pool, i8({-1, 1}), two, ofColumns, {0, 0})) == std::vector<float>{-4, -4});
+  CHECK(list<int8_t>(quantize(pool, HostTensor::of<float>(ElementType::F32, {2}, {-4, -4}), two, ofColumns,
+                              {0, 0}, ElementType::I8, true)) == std::vector<int8_t>{-1, 1});
 }
 
 TEST_CASE("requantize by float scale and by multiplier and shift, with every rounding") {
