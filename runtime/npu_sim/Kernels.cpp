@@ -222,120 +222,95 @@ NPUC_FORCE int32_t clamp(int64_t x, int64_t least, int64_t greatest) {
 }
 constexpr int64_t leastI32 = INT32_MIN, greatestI32 = INT32_MAX;
 
+/// to[i] = f(number i of `s`, numbers of T).
+template <class T, class To, class F>
+NPUC_FORCE void eachFrom(const std::byte *s, To *to, size_t n, F f) {
+  for (size_t i = 0; i < n; ++i)
+    to[i] = static_cast<To>(f(element<T>(s, i)));
+}
+/// Number i of `d`, numbers of T, = f(from[i]).
+template <class T, class From, class F>
+NPUC_FORCE void eachInto(const From *from, std::byte *d, size_t n, F f) {
+  for (size_t i = 0; i < n; ++i)
+    setElement(d, i, static_cast<T>(f(from[i])));
+}
+template <class From, class F>
+NPUC_FORCE void eachNibble(const From *from, std::byte *d, size_t n, F f) {
+  for (size_t i = 0; i < n; ++i)
+    setNibble(d, i, f(from[i]));
+}
+constexpr auto same = [](auto x) { return x; };
+constexpr auto isNotZero = [](auto x) { return x != 0; };
+constexpr auto toI32Clamped = [](int64_t x) { return clamp(x, leastI32, greatestI32); };
+
 void toF32(ElementType type, const std::byte *s, float *to, size_t n) {
   switch (type) {
   case ElementType::Bool:
-    for (size_t i = 0; i < n; ++i)
-      to[i] = element<uint8_t>(s, i) != 0;
-    return;
+    return eachFrom<uint8_t>(s, to, n, isNotZero);
   case ElementType::I4:
   case ElementType::U4:
     for (size_t i = 0; i < n; ++i)
       to[i] = static_cast<float>(nibble(s, i, type == ElementType::I4));
     return;
   case ElementType::I8:
-    for (size_t i = 0; i < n; ++i)
-      to[i] = element<int8_t>(s, i);
-    return;
+    return eachFrom<int8_t>(s, to, n, same);
   case ElementType::U8:
-    for (size_t i = 0; i < n; ++i)
-      to[i] = element<uint8_t>(s, i);
-    return;
+    return eachFrom<uint8_t>(s, to, n, same);
   case ElementType::I16:
-    for (size_t i = 0; i < n; ++i)
-      to[i] = element<int16_t>(s, i);
-    return;
+    return eachFrom<int16_t>(s, to, n, same);
   case ElementType::U16:
-    for (size_t i = 0; i < n; ++i)
-      to[i] = element<uint16_t>(s, i);
-    return;
+    return eachFrom<uint16_t>(s, to, n, same);
   case ElementType::I32:
-    for (size_t i = 0; i < n; ++i)
-      to[i] = static_cast<float>(element<int32_t>(s, i));
-    return;
+    return eachFrom<int32_t>(s, to, n, same);
   case ElementType::U32:
-    for (size_t i = 0; i < n; ++i)
-      to[i] = static_cast<float>(element<uint32_t>(s, i));
-    return;
+    return eachFrom<uint32_t>(s, to, n, same);
   case ElementType::I64:
-    for (size_t i = 0; i < n; ++i)
-      to[i] = static_cast<float>(element<int64_t>(s, i));
-    return;
+    return eachFrom<int64_t>(s, to, n, same);
   case ElementType::U64:
-    for (size_t i = 0; i < n; ++i)
-      to[i] = static_cast<float>(element<uint64_t>(s, i));
-    return;
+    return eachFrom<uint64_t>(s, to, n, same);
   case ElementType::F8E4M3:
-  case ElementType::F8E5M2: {
-    const float *values = f8Values(type);
-    for (size_t i = 0; i < n; ++i)
-      to[i] = values[element<uint8_t>(s, i)];
-    return;
-  }
+  case ElementType::F8E5M2:
+    return eachFrom<uint8_t>(s, to, n, [values = f8Values(type)](uint8_t code) { return values[code]; });
   case ElementType::F16:
     return f16ToF32(s, to, n);
   case ElementType::BF16:
-    for (size_t i = 0; i < n; ++i)
-      to[i] = bf16Value(element<uint16_t>(s, i));
-    return;
+    return eachFrom<uint16_t>(s, to, n, bf16Value);
   case ElementType::F32:
     __builtin_memcpy(to, s, 4 * n);
     return;
   case ElementType::F64:
-    for (size_t i = 0; i < n; ++i)
-      to[i] = static_cast<float>(element<double>(s, i));
-    return;
+    return eachFrom<double>(s, to, n, same);
   }
 }
 
 void toI32(ElementType type, const std::byte *s, int32_t *to, size_t n) {
   switch (type) {
   case ElementType::Bool:
-    for (size_t i = 0; i < n; ++i)
-      to[i] = element<uint8_t>(s, i) != 0;
-    return;
+    return eachFrom<uint8_t>(s, to, n, isNotZero);
   case ElementType::I4:
   case ElementType::U4:
     for (size_t i = 0; i < n; ++i)
       to[i] = nibble(s, i, type == ElementType::I4);
     return;
   case ElementType::I8:
-    for (size_t i = 0; i < n; ++i)
-      to[i] = element<int8_t>(s, i);
-    return;
+    return eachFrom<int8_t>(s, to, n, same);
   case ElementType::U8:
-    for (size_t i = 0; i < n; ++i)
-      to[i] = element<uint8_t>(s, i);
-    return;
+    return eachFrom<uint8_t>(s, to, n, same);
   case ElementType::I16:
-    for (size_t i = 0; i < n; ++i)
-      to[i] = element<int16_t>(s, i);
-    return;
+    return eachFrom<int16_t>(s, to, n, same);
   case ElementType::U16:
-    for (size_t i = 0; i < n; ++i)
-      to[i] = element<uint16_t>(s, i);
-    return;
+    return eachFrom<uint16_t>(s, to, n, same);
   case ElementType::I32:
     __builtin_memcpy(to, s, 4 * n);
     return;
   case ElementType::U32:
-    for (size_t i = 0; i < n; ++i)
-      to[i] = clamp(element<uint32_t>(s, i), leastI32, greatestI32);
-    return;
+    return eachFrom<uint32_t>(s, to, n, toI32Clamped);
   case ElementType::I64:
-    for (size_t i = 0; i < n; ++i)
-      to[i] = clamp(element<int64_t>(s, i), leastI32, greatestI32);
-    return;
+    return eachFrom<int64_t>(s, to, n, toI32Clamped);
   case ElementType::U64:
-    for (size_t i = 0; i < n; ++i) {
-      uint64_t v = element<uint64_t>(s, i);
-      to[i] = v > INT32_MAX ? INT32_MAX : static_cast<int32_t>(v);
-    }
-    return;
+    return eachFrom<uint64_t>(s, to, n, [](uint64_t x) { return x > INT32_MAX ? INT32_MAX : x; });
   case ElementType::F64:
-    for (size_t i = 0; i < n; ++i)
-      to[i] = toI32Saturated(element<double>(s, i));
-    return;
+    return eachFrom<double>(s, to, n, toI32Saturated);
   case ElementType::F8E4M3:
   case ElementType::F8E5M2:
   case ElementType::F16:
@@ -351,134 +326,87 @@ void toI32(ElementType type, const std::byte *s, int32_t *to, size_t n) {
 }
 
 void fromF32(ElementType type, const float *from, std::byte *d, size_t n) {
+  auto within = [](float least, float greatest) {
+    return [=](float x) { return toInteger(x, least, greatest); };
+  };
   switch (type) {
   case ElementType::Bool:
-    for (size_t i = 0; i < n; ++i)
-      setElement<uint8_t>(d, i, from[i] != 0);
-    return;
+    return eachInto<uint8_t>(from, d, n, isNotZero);
   case ElementType::I4:
-    for (size_t i = 0; i < n; ++i)
-      setNibble(d, i, toInteger(from[i], -8, 7));
-    return;
+    return eachNibble(from, d, n, within(-8, 7));
   case ElementType::U4:
-    for (size_t i = 0; i < n; ++i)
-      setNibble(d, i, toInteger(from[i], 0, 15));
-    return;
+    return eachNibble(from, d, n, within(0, 15));
   case ElementType::I8:
-    for (size_t i = 0; i < n; ++i)
-      setElement(d, i, static_cast<int8_t>(toInteger(from[i], -128, 127)));
-    return;
+    return eachInto<int8_t>(from, d, n, within(-128, 127));
   case ElementType::U8:
-    for (size_t i = 0; i < n; ++i)
-      setElement(d, i, static_cast<uint8_t>(toInteger(from[i], 0, 255)));
-    return;
+    return eachInto<uint8_t>(from, d, n, within(0, 255));
   case ElementType::I16:
-    for (size_t i = 0; i < n; ++i)
-      setElement(d, i, static_cast<int16_t>(toInteger(from[i], -32768, 32767)));
-    return;
+    return eachInto<int16_t>(from, d, n, within(-32768, 32767));
   case ElementType::U16:
-    for (size_t i = 0; i < n; ++i)
-      setElement(d, i, static_cast<uint16_t>(toInteger(from[i], 0, 65535)));
-    return;
+    return eachInto<uint16_t>(from, d, n, within(0, 65535));
   case ElementType::I32:
-    for (size_t i = 0; i < n; ++i)
-      setElement(d, i, toI32Saturated(from[i]));
-    return;
+    return eachInto<int32_t>(from, d, n, toI32Saturated);
   case ElementType::U32:
-    for (size_t i = 0; i < n; ++i) {
-      double x = from[i] > 0 ? from[i] : 0.0;
-      setElement(d, i, static_cast<uint32_t>(__builtin_rint(x < 4294967295.0 ? x : 4294967295.0)));
-    }
-    return;
+    return eachInto<uint32_t>(from, d, n, [](float f) {
+      double x = f > 0 ? f : 0.0;
+      return __builtin_rint(x < 4294967295.0 ? x : 4294967295.0);
+    });
   case ElementType::I64:
-    for (size_t i = 0; i < n; ++i) {
-      float x = from[i] == from[i] ? from[i] : 0.0f;
-      setElement(d, i,
-                 x >= 0x1p63f   ? INT64_MAX
-                 : x < -0x1p63f ? INT64_MIN
-                                : static_cast<int64_t>(__builtin_rintf(x)));
-    }
-    return;
+    return eachInto<int64_t>(from, d, n, [](float f) {
+      float x = f == f ? f : 0.0f;
+      return x >= 0x1p63f ? INT64_MAX : x < -0x1p63f ? INT64_MIN : static_cast<int64_t>(__builtin_rintf(x));
+    });
   case ElementType::U64:
-    for (size_t i = 0; i < n; ++i) {
-      float x = from[i] > 0 ? from[i] : 0.0f;
-      setElement(d, i, x >= 0x1p64f ? UINT64_MAX : static_cast<uint64_t>(__builtin_rintf(x)));
-    }
-    return;
+    return eachInto<uint64_t>(from, d, n, [](float f) {
+      float x = f > 0 ? f : 0.0f;
+      return x >= 0x1p64f ? UINT64_MAX : static_cast<uint64_t>(__builtin_rintf(x));
+    });
   case ElementType::F8E4M3:
-    for (size_t i = 0; i < n; ++i)
-      setElement<uint8_t>(d, i, from[i] == from[i] ? toF8E4M3(from[i], true) : 0x7f);
-    return;
+    return eachInto<uint8_t>(from, d, n, [](float x) { return x == x ? toF8E4M3(x, true) : 0x7f; });
   case ElementType::F8E5M2:
-    for (size_t i = 0; i < n; ++i)
-      setElement<uint8_t>(d, i, from[i] == from[i] ? toF8E5M2(from[i], true) : 0x7e);
-    return;
+    return eachInto<uint8_t>(from, d, n, [](float x) { return x == x ? toF8E5M2(x, true) : 0x7e; });
   case ElementType::F16:
     return f32ToF16(from, d, n);
   case ElementType::BF16:
-    for (size_t i = 0; i < n; ++i)
-      setElement<uint16_t>(d, i, from[i] == from[i] ? bf16Bits(from[i]) : 0x7fc0);
-    return;
+    return eachInto<uint16_t>(from, d, n, [](float x) { return x == x ? bf16Bits(x) : 0x7fc0; });
   case ElementType::F32:
-    for (size_t i = 0; i < n; ++i)
-      setElement(d, i, t::detail::orNaN(from[i], from[i]));
-    return;
+    return eachInto<float>(from, d, n, [](float x) { return t::detail::orNaN(x, x); });
   case ElementType::F64:
-    for (size_t i = 0; i < n; ++i)
-      setElement<double>(d, i, t::detail::orNaN(from[i], from[i]));
-    return;
+    return eachInto<double>(from, d, n, [](float x) { return t::detail::orNaN(x, x); });
   }
 }
 
 void fromI32(ElementType type, const int32_t *from, std::byte *d, size_t n) {
+  auto within = [](int32_t least, int32_t greatest) {
+    return [=](int32_t x) { return x < least ? least : x > greatest ? greatest : x; };
+  };
+  constexpr auto notNegative = [](int32_t x) { return x < 0 ? 0 : x; };
   switch (type) {
   case ElementType::Bool:
-    for (size_t i = 0; i < n; ++i)
-      setElement<uint8_t>(d, i, from[i] != 0);
-    return;
+    return eachInto<uint8_t>(from, d, n, isNotZero);
   case ElementType::I4:
-    for (size_t i = 0; i < n; ++i)
-      setNibble(d, i, clamp(from[i], -8, 7));
-    return;
+    return eachNibble(from, d, n, within(-8, 7));
   case ElementType::U4:
-    for (size_t i = 0; i < n; ++i)
-      setNibble(d, i, clamp(from[i], 0, 15));
-    return;
+    return eachNibble(from, d, n, within(0, 15));
   case ElementType::I8:
-    for (size_t i = 0; i < n; ++i)
-      setElement(d, i, static_cast<int8_t>(from[i] < -128 ? -128 : from[i] > 127 ? 127 : from[i]));
-    return;
+    return eachInto<int8_t>(from, d, n, within(-128, 127));
   case ElementType::U8:
-    for (size_t i = 0; i < n; ++i)
-      setElement(d, i, static_cast<uint8_t>(from[i] < 0 ? 0 : from[i] > 255 ? 255 : from[i]));
-    return;
+    return eachInto<uint8_t>(from, d, n, within(0, 255));
   case ElementType::I16:
-    for (size_t i = 0; i < n; ++i)
-      setElement(d, i, static_cast<int16_t>(from[i] < -32768 ? -32768 : from[i] > 32767 ? 32767 : from[i]));
-    return;
+    return eachInto<int16_t>(from, d, n, within(-32768, 32767));
   case ElementType::U16:
-    for (size_t i = 0; i < n; ++i)
-      setElement(d, i, static_cast<uint16_t>(from[i] < 0 ? 0 : from[i] > 65535 ? 65535 : from[i]));
-    return;
+    return eachInto<uint16_t>(from, d, n, within(0, 65535));
   case ElementType::I32:
     __builtin_memcpy(d, from, 4 * n);
     return;
   case ElementType::U32:
-    for (size_t i = 0; i < n; ++i)
-      setElement<uint32_t>(d, i, from[i] < 0 ? 0 : static_cast<uint32_t>(from[i]));
-    return;
+    return eachInto<uint32_t>(from, d, n, notNegative);
   case ElementType::I64:
-    for (size_t i = 0; i < n; ++i)
-      setElement<int64_t>(d, i, from[i]);
-    return;
+    return eachInto<int64_t>(from, d, n, same);
   case ElementType::U64:
-    for (size_t i = 0; i < n; ++i)
-      setElement<uint64_t>(d, i, from[i] < 0 ? 0 : static_cast<uint64_t>(from[i]));
-    return;
+    return eachInto<uint64_t>(from, d, n, notNegative);
   case ElementType::F64:
-    for (size_t i = 0; i < n; ++i)
-      setElement<double>(d, i, from[i]);
-    return;
+    return eachInto<double>(from, d, n, same);
   case ElementType::F8E4M3:
   case ElementType::F8E5M2:
   case ElementType::F16:
@@ -495,13 +423,9 @@ void fromI32(ElementType type, const int32_t *from, std::byte *d, size_t n) {
 void toI16(ElementType type, const std::byte *s, int16_t *to, size_t n) {
   switch (type) {
   case ElementType::I8:
-    for (size_t i = 0; i < n; ++i)
-      to[i] = element<int8_t>(s, i);
-    return;
+    return eachFrom<int8_t>(s, to, n, same);
   case ElementType::U8:
-    for (size_t i = 0; i < n; ++i)
-      to[i] = element<uint8_t>(s, i);
-    return;
+    return eachFrom<uint8_t>(s, to, n, same);
   default: // I4 and U4
     for (size_t i = 0; i < n; ++i)
       to[i] = static_cast<int16_t>(nibble(s, i, type == ElementType::I4));
