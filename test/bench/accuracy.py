@@ -22,6 +22,7 @@ import tempfile
 import time
 
 import numpy as np
+import onnx
 import onnxruntime
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -173,7 +174,8 @@ def encoder(args, npuc, prepared, scratch):
         if args.format or args.target:
             continue
         ready = scratch / "ready.onnx"
-        quant_pre_process(str(graph), str(ready), skip_symbolic_shape=True)
+        onnx.save(onnx.load(str(graph)), str(scratch / "whole.onnx"))  # Its loader wants weights in places of its own.
+        quant_pre_process(str(scratch / "whole.onnx"), str(ready), skip_symbolic_shape=True)
         for name, quantizer in ORT.items():
             start = time.monotonic()
             quantizer(ready, scratch / "quantized.onnx", calibration)
