@@ -50,6 +50,91 @@ void multiplyByOnes(linalg::GenericOp op, OpOperand &input) {
   op.erase();
 }
 
+/// The constants that an argument of the function, or a view of one, holds; null if they are not known.
+DenseElementsAttr constantsOf(Value tensor) {
+  while (Operation *view = tensor.getDefiningOp()) {
+    if (!isa<tensor::ExpandShapeOp, tensor::CollapseShapeOp>(view))
+      return {};
+    tensor = view->getOperand(0);
+  }
+  auto argument = cast<BlockArgument>(tensor);
+  auto function = dyn_cast<func::FuncOp>(argument.getOwner()->getParentOp());
+  return function ? function.getArgAttrOfType<DenseElementsAttr>(argument.getArgNumber(), valueAttr)
+                  : DenseElementsAttr();
+}
+
+/// Every integer up to this magnitude is an f32.
+constexpr int64_t mostExact = int64_t(1) << 24;
+
+/// The greatest magnitude of an operand of a multiplication: an input of 8 bits or less, widened.
+std::optional<int64_t> greatestOf(Value factor, Block *body) {
+  Operation *wide = factor.getDefiningOp();
+  if (!isa_and_nonnull<arith::ExtSIOp, arith::ExtUIOp>(wide))
+    return std::nullopt;
+  Value narrow = wide->getOperand(0);
+  if (auto unsignedValue = narrow.getDefiningOp<UnrealizedConversionCastOp>())
+    narrow = unsignedValue.getOperand(0);
+  auto argument = dyn_cast<BlockArgument>(narrow);
+  unsigned width = wide->getOperand(0).getType().getIntOrFloatBitWidth();
+  if (!argument || argument.getOwner() != body || width > 8)
+    return std::nullopt;
+  return int64_t(1) << (isa<arith::ExtUIOp>(wide) ? width : width - 1);
+}
+
+/// Whether f32 has all of a tensor's integers: constants, or sums of so few products that none is greater.
+bool isExact(Value tensor) {
+  auto sums = tensor.getDefiningOp<linalg::GenericOp>();
+  if (!sums) {
+    DenseElementsAttr constants = constantsOf(tensor);
+    return constants && constants.getElementType().isInteger(32) &&
+           llvm::all_of(constants.getValues<APInt>(),
+                        [](const APInt &value) { return value.sge(-mostExact) && value.sle(mostExact); });
+  }
+  if (sums.getNumDpsInputs() != 2 || sums.getNumDpsInits() != 1 || sums.getNumReductionLoops() == 0 ||
+      !sums.getDpsInits()[0].getDefiningOp<linalg::FillOp>())
+    return false;
+  Block *body = sums.getBody();
+  auto sum = body->getTerminator()->getOperand(0).getDefiningOp<arith::AddIOp>();
+  auto product = sum && sum.getLhs() == body->getArgument(2) ? sum.getRhs().getDefiningOp<arith::MulIOp>()
+                                                             : arith::MulIOp();
+  std::optional<int64_t> a = product ? greatestOf(product.getLhs(), body) : std::nullopt,
+                         b = product ? greatestOf(product.getRhs(), body) : std::nullopt;
+  if (!a || !b)
+    return false;
+  int64_t most = *a * *b;
+  SmallVector<int64_t> extents = sums.getStaticLoopRanges();
+  SmallVector<unsigned> reduced;
+  sums.getReductionDims(reduced);
+  for (unsigned loop : reduced)
+    if ((most *= extents[loop]) > mostExact)
+      return false;
+  return true;
+}
+
+/// float(a + b) as float(a) + float(b): both round once, to the same. A load converts for nothing.
+void addAsFloats(linalg::GenericOp op) {
+  Block *body = op.getBody();
+  auto isExactOperand = [&](Value value) {
+    auto argument = dyn_cast<BlockArgument>(value);
+    return argument && argument.getArgNumber() < op.getNumDpsInputs() &&
+           isExact(op->getOperand(argument.getArgNumber()));
+  };
+  for (auto convert : llvm::make_early_inc_range(body->getOps<arith::SIToFPOp>())) {
+    auto sum = convert.getIn().getDefiningOp<arith::AddIOp>();
+    if (!sum || !sum->hasOneUse() || !convert.getType().isF32() || !sum.getType().isInteger(32) ||
+        !llvm::all_of(sum->getOperands(), isExactOperand))
+      continue;
+    OpBuilder builder(convert);
+    auto real = [&](Value value) {
+      return arith::SIToFPOp::create(builder, convert.getLoc(), convert.getType(), value);
+    };
+    Value reals = arith::AddFOp::create(builder, convert.getLoc(), real(sum.getLhs()), real(sum.getRhs()));
+    convert.replaceAllUsesWith(reals);
+    convert.erase();
+    sum.erase();
+  }
+}
+
 /// One formula's operations that can compute in the fast type.
 class Narrowing {
 public:
@@ -125,21 +210,14 @@ private:
     Operation *made = value.getDefiningOp();
     if (auto widened = dyn_cast<arith::ExtFOp>(made))
       return widened.getIn().getType() == fast;
-    return isa<arith::AddFOp, arith::SubFOp, arith::MulFOp, arith::DivFOp>(made);
+    // A sum of integers may be beyond its range.
+    bool addsIntegers = isa<arith::AddFOp>(made) && made->getOperand(0).getDefiningOp<arith::SIToFPOp>();
+    return isa<arith::AddFOp, arith::SubFOp, arith::MulFOp, arith::DivFOp>(made) && !addsIntegers;
   }
 
   /// Of a tensor of constants, whether all are in the type's range.
   bool constantsFit(Value tensor) const {
-    while (Operation *view = tensor.getDefiningOp()) {
-      if (!isa<tensor::ExpandShapeOp, tensor::CollapseShapeOp>(view))
-        return false;
-      tensor = view->getOperand(0);
-    }
-    auto argument = cast<BlockArgument>(tensor);
-    auto function = dyn_cast<func::FuncOp>(argument.getOwner()->getParentOp());
-    auto values = function
-                      ? function.getArgAttrOfType<DenseFPElementsAttr>(argument.getArgNumber(), valueAttr)
-                      : DenseFPElementsAttr();
+    DenseElementsAttr values = constantsOf(tensor);
     return values && values.getElementType().isF32() &&
            llvm::all_of(values.getValues<APFloat>(),
                         [&](const APFloat &v) { return isNormal(v.convertToDouble()); });
@@ -193,9 +271,12 @@ private:
 
 void npuc::lower::useFastForms(func::FuncOp function, FloatType fast) {
   for (auto op : llvm::make_early_inc_range(function.getOps<linalg::GenericOp>())) {
-    if (OpOperand *input = summedBytes(op))
+    if (OpOperand *input = summedBytes(op)) {
       multiplyByOnes(op, *input);
-    else if (fast)
+      continue;
+    }
+    if (fast)
       Narrowing(op, fast).run();
+    addAsFloats(op);
   }
 }

@@ -12,7 +12,8 @@ namespace npuc::lower {
 /// - what ends in an integer of 8 bits is computed in `fast`, a float type of at least 11 significant bits
 /// that
 ///   the vector engine computes in faster than in f32 (null: there is none), as far as it is not a sum of
-///   integers: an error of 2^-11 of a result is less than a tenth of its last bit.
+///   integers: an error of 2^-11 of a result is less than a tenth of its last bit;
+/// - a sum of two integers that f32 has, which becomes a float, is added as floats: to the same bits.
 void useFastForms(mlir::func::FuncOp function, mlir::FloatType fast);
 
 } // namespace npuc::lower

@@ -47,7 +47,8 @@ def UseFastForms : Pass<"npuc-use-fast-forms", "::mlir::func::FuncOp"> {
   let summary = "formulas in forms that engines compute in less time";
   let description = [{
     Sums of 8-bit integers along a loop become multiplications by ones, for the matrix engine; formulas of 8-bit results
-    compute in 16-bit floats, if the target is faster in them.
+    compute in 16-bit floats, if the target is faster in them; a sum of two integers up to 2^24 that becomes a float is added
+    as floats.
 
     ```mlir
     %power = math.exp %difference : f32

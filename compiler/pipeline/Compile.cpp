@@ -11,6 +11,7 @@
 #include "backends/npu/schedule/VerifyGraph.h"
 #include "backends/npu/schedule/VerifySchedule.h"
 #include "backends/npu/target/Target.h"
+#include "backends/npu/timing/Simulator.h"
 #include "compiler/import/Import.h"
 #include "compiler/interpret/Elements.h"
 #include "compiler/interpret/Evaluate.h"
@@ -234,7 +235,12 @@ bool Compilation::State::toIsa(Diagnostics &diagnostics) {
   timing::Machine machine(target);
   schedule::Limits limits = schedule::limitsOf(target);
   schedule::TimingCost cost(machine, graph);
-  solution = schedule::schedule({graph, limits, cost}, diagnostics);
+  auto measure = [&](const isa::Program &program) -> std::optional<int64_t> {
+    Diagnostics unused;
+    auto timeline = timing::simulate(program, target, {}, unused);
+    return timeline ? std::optional(static_cast<int64_t>(timeline->cycles)) : std::nullopt;
+  };
+  solution = schedule::schedule({graph, limits, cost, measure}, diagnostics);
   if (solution) {
     remark::analysis(main().getLoc(), remark::RemarkOpts::name("scheduled").category("schedule"))
         << remark::add("{0} commands in {1} cycles", graph.operations.size(), solution->cycles)

@@ -19,6 +19,11 @@ int64_t bytesOf(Value value, int64_t elements) {
   return llvm::divideCeil(elements * elementBits(value), 8);
 }
 
+/// What reads a group's result can begin when the first block is done, where it need not wait for all, and
+/// the engines change over block by block: of two cuts that take about the same, the one of smaller blocks is
+/// better. The part of a block's work that counts for that, of groups that multiply: others read whole rows.
+constexpr double untilUsed = 0.1;
+
 /// How many positions an index takes while its loops run: of a sum of loops times positive constants, all
 /// between the least and the greatest (a window of k, dilated by d, over n positions s apart: (n-1)·s +
 /// (k-1)·d + 1).
@@ -293,7 +298,8 @@ double GroupModel::cycles(const Cut &cut, const ProducedTensors &produced, doubl
   if (!result.chunk)
     dma += result.writeOut;
   double busiest = std::max({blocks * matrix, blocks * vector, dma / prices.queues, dram});
-  return busiest + dramShare * dram + matrix + vector - std::max(matrix, vector) + first;
+  double untilNext = matrix > 0 ? untilUsed * (matrix + vector) : 0;
+  return busiest + dramShare * dram + matrix + vector - std::max(matrix, vector) + first + untilNext;
 }
 
 bool GroupModel::leavesChip(const Cut &cut) const {

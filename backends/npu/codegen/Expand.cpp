@@ -15,6 +15,7 @@
 
 #include <deque>
 #include <numeric>
+#include <utility>
 
 using namespace mlir;
 using namespace npuc;
@@ -265,6 +266,7 @@ private:
     if (target.memory->space == isa::Space::Dram || target.memory->space == isa::Space::Shared ||
         !frame.parent)
       return op.emitError("fills a buffer that is not the executing core's own");
+    written(target.memory);
     fills[target.memory] = {op, frame.core, target, op.getValue().convertToDouble()};
     return success();
   }
@@ -313,6 +315,43 @@ private:
     return !outer && onlyWriter(target.memory->allocation, op);
   }
 
+  /// What a core wrote to where all cores reach it: `from`, a buffer of the loop over cores that did it.
+  struct Sent {
+    uint32_t core;
+    MemoryView from, to;
+  };
+
+  static bool isReachedByAll(const MemoryView &r) {
+    return r.memory->space == isa::Space::Shared || r.memory->space == isa::Space::Dram;
+  }
+
+  /// What the loop before this one sent of `source` from this very core, if it is all that `target` is to
+  /// hold: it is there still.
+  const MemoryView *sentBefore(npu::CopyOp op, const MemoryView &source, const MemoryView &target,
+                               uint32_t core) {
+    if (!isReachedByAll(source) || target.memory->space != isa::Space::Scratchpad || !target.isWhole() ||
+        !onlyWriter(target.memory->allocation, op))
+      return nullptr;
+    auto found =
+        llvm::find_if(sentByLast, [&](const Sent &sent) { return sent.core == core && sent.to == source; });
+    return found == sentByLast.end() ? nullptr : &found->from;
+  }
+
+  void remember(const MemoryView &source, const MemoryView &target, uint32_t core) {
+    if (!isReachedByAll(target) || source.memory->space != isa::Space::Scratchpad ||
+        source.memory->buffers.size() != 1 || graph.buffers[source.memory->buffers.front()].core != core)
+      return;
+    llvm::erase_if(sent, [&](const Sent &other) { return other.to == target; });
+    sent.push_back({core, source, target});
+  }
+
+  /// Call when something writes `memory`, which is no longer what was sent of it, or to it by another loop.
+  void written(const Memory *memory) {
+    llvm::erase_if(sent, [&](const Sent &s) { return s.from.memory == memory; });
+    llvm::erase_if(sentByLast,
+                   [&](const Sent &s) { return s.from.memory == memory || s.to.memory == memory; });
+  }
+
   LogicalResult copy(npu::CopyOp op, ArrayRef<Frame *> frames) {
     struct Transfer {
       Frame *frame;
@@ -331,6 +370,12 @@ private:
         frame->regions[target.memory->allocation] = source;
         continue;
       }
+      if (const MemoryView *here = sentBefore(op, source, target, frame->core)) {
+        frame->regions[target.memory->allocation] = *here;
+        continue;
+      }
+      written(target.memory);
+      remember(source, target, frame->core);
       transfers.push_back({frame, source, target});
     }
     SmallVector<bool> done(transfers.size());
@@ -399,6 +444,7 @@ private:
       return success();
     for (const MemoryView *r : {&table, &indices, &target})
       touch(r->memory);
+    written(target.memory);
     Emission e;
     e.command.opcode = isa::Opcode::Gather;
     e.command.engine = isa::Engine::Dma;
@@ -456,6 +502,7 @@ private:
     touch(regions[1].memory);
     bool fresh = takeFill(regions[2], 0);
     touch(regions[2].memory);
+    written(regions[2].memory);
     LoopNest nest = loopNest(maps, llvm::map_to_vector(regions, [](MemoryView &r) { return &r; }));
     if (llvm::is_contained(nest.sizes, 0))
       return success();
@@ -516,6 +563,7 @@ private:
         fills.erase(pending);
       keep.push_back(!identity || !takeFill(r, *identity));
       touch(r.memory);
+      written(r.memory);
     }
     FailureOr<VectorProgram> program =
         vectorProgram(op, keep, [&](Value outside) { return integer(&frame, outside); });
@@ -630,6 +678,7 @@ private:
         frame.integers[op.getInductionVar(i)] = lower[i] + rest % counts[i] * step[i];
       inner.push_back(&frame);
     }
+    sentByLast = std::exchange(sent, {});
     return runBlock(*op.getBody(), inner);
   }
 
@@ -742,6 +791,7 @@ private:
   std::deque<Memory> memories;
   llvm::MapVector<const Memory *, PendingFill> fills;
   llvm::DenseMap<Value, Operation *> soleWriters;
+  std::vector<Sent> sent, sentByLast; // in this loop over cores, and in the last one
   uint32_t nextIssuer = 0, nextGroup = 0;
 };
 

@@ -238,10 +238,13 @@ Value stored(Value value) {
   return term && clamped(sum.getLhs(), least - *term, greatest - *term) ? x : value;
 }
 
-/// The operand of `body` that a widening or conversion to float widens, which its load does.
+/// The operand of `body` that a conversion between floats, a widening or one to floats converts, which its
+/// load does.
 std::optional<unsigned> loadedOperand(Value value, Block &body) {
   Value loaded = value;
-  if (isa_and_nonnull<arith::SIToFPOp>(loaded.getDefiningOp()))
+  if (auto narrowed = value.getDefiningOp<arith::TruncFOp>())
+    loaded = narrowed.getIn();
+  else if (isa_and_nonnull<arith::SIToFPOp>(loaded.getDefiningOp()))
     loaded = loaded.getDefiningOp()->getOperand(0);
   if (isa_and_nonnull<arith::ExtFOp, arith::ExtSIOp, arith::ExtUIOp>(loaded.getDefiningOp()))
     loaded = loaded.getDefiningOp()->getOperand(0);

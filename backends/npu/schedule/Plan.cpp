@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <numeric>
 #include <set>
+#include <tuple>
 
 namespace npuc::schedule {
 namespace {
@@ -57,40 +58,118 @@ MemoryUse memoryAt(const Limits &limits, uint32_t memory) {
   return result;
 }
 
-Plan::Plan(const Problem &problem) : problem(problem) {
+Plan::Plan(const Problem &problem, Order order) : problem(problem) {
   const Dependences dependences(problem.graph);
-  orderSequence(dependences);
   for (uint32_t i = 0; i < problem.graph.operations.size(); ++i) {
     const auto list = dependences.predecessors(i);
     predecessors.items.insert(predecessors.items.end(), list.begin(), list.end());
     predecessors.close();
   }
+  findChoices();
+  orderSequence(order);
   findLives();
   findNeed();
-  findChoices();
   findWork();
 }
 
-void Plan::orderSequence(const Dependences &dependences) {
+std::vector<uint32_t> Plan::orderByConsumer() const {
+  const TileGraph &graph = problem.graph;
+  const auto count = static_cast<uint32_t>(graph.operations.size());
+  // Cores stay in step: one step is the same operation on several of them, and its operations stay together.
+  // (Else a core's work would come far before another's that shares its transfers, whose room would be taken
+  // for as long.)
+  std::vector<uint32_t> stepOf(count), firstOf;
+  auto isSame = [&](const isa::Command &a, const isa::Command &b) {
+    return std::tie(a.engine, a.opcode, a.source) == std::tie(b.engine, b.opcode, b.source);
+  };
+  for (uint32_t i = 0; i < count; ++i) {
+    if (i == 0 || !isSame(graph.operations[i], graph.operations[i - 1]) ||
+        graph.cores[i] <= graph.cores[i - 1])
+      firstOf.push_back(i);
+    stepOf[i] = static_cast<uint32_t>(firstOf.size()) - 1;
+  }
+  const auto steps = static_cast<uint32_t>(firstOf.size());
+  firstOf.push_back(count);
+  // What each step needs, what takes longest first.
+  Lists needs;
+  std::vector<int64_t> done(steps);
+  std::vector<bool> isNeeded(steps);
+  for (uint32_t s = 0; s < steps; ++s) {
+    const size_t begin = needs.items.size();
+    int64_t longest = 0;
+    for (uint32_t i = firstOf[s]; i < firstOf[s + 1]; ++i) {
+      longest = std::max(longest, choicesOf(i).front().price.cycles);
+      for (uint32_t p : predecessors[i])
+        if (stepOf[p] != s)
+          needs.items.push_back(stepOf[p]);
+    }
+    const auto first = needs.items.begin() + static_cast<ptrdiff_t>(begin);
+    std::sort(first, needs.items.end(),
+              [&](uint32_t a, uint32_t b) { return std::pair(-done[a], a) < std::pair(-done[b], b); });
+    needs.items.erase(std::unique(first, needs.items.end()), needs.items.end());
+    needs.close();
+    for (uint32_t need : needs[s])
+      isNeeded[need] = true;
+    done[s] = longest + (needs[s].empty() ? 0 : done[needs[s].front()]);
+  }
+  std::vector<uint32_t> order;
+  order.reserve(count);
+  std::vector<bool> isFound(steps);
+  struct Visit {
+    uint32_t step;
+    size_t next;
+  };
+  std::vector<Visit> path;
+  auto enter = [&](uint32_t step) {
+    if (!isFound[step])
+      path.push_back({step, 0});
+    isFound[step] = true;
+  };
+  for (uint32_t s = 0; s < steps; ++s) {
+    if (isNeeded[s])
+      continue;
+    enter(s);
+    while (!path.empty()) {
+      Visit &at = path.back();
+      if (at.next < needs[at.step].size()) {
+        enter(needs[at.step][at.next++]);
+        continue;
+      }
+      for (uint32_t i = firstOf[at.step]; i < firstOf[at.step + 1]; ++i)
+        order.push_back(i);
+      path.pop_back();
+    }
+  }
+  return order;
+}
+
+void Plan::orderSequence(Order how) {
   const auto count = static_cast<uint32_t>(problem.graph.operations.size());
-  std::vector<uint32_t> firstSuccessor(count, isa::none);
-  for (uint32_t i = count; i-- > 0;)
-    for (uint32_t p : dependences.predecessors(i))
-      firstSuccessor[p] = i;
+  std::vector<uint32_t> order;
+  if (how == Order::ByConsumer) {
+    order = orderByConsumer();
+  } else {
+    order.resize(count);
+    std::iota(order.begin(), order.end(), 0);
+  }
+  std::vector<uint32_t> firstSuccessor(count, isa::none); // its place in `order`
+  for (uint32_t at = count; at-- > 0;)
+    for (uint32_t p : predecessors[order[at]])
+      firstSuccessor[p] = at;
   auto isLoad = [&](uint32_t i) {
-    return problem.graph.operations[i].engine == isa::Engine::Dma && dependences.predecessors(i).empty() &&
+    return problem.graph.operations[i].engine == isa::Engine::Dma && predecessors[i].empty() &&
            firstSuccessor[i] != isa::none;
   };
   // A counting sort by where each is to stand; a load before the operation that it is for.
-  std::vector<uint32_t> at(count + 1);
-  auto place = [&](uint32_t i) { return isLoad(i) ? firstSuccessor[i] : i; };
-  for (uint32_t i = 0; i < count; ++i)
-    ++at[place(i) + 1];
-  std::partial_sum(at.begin(), at.end(), at.begin());
+  std::vector<uint32_t> starts(count + 1);
+  auto place = [&](uint32_t at) { return isLoad(order[at]) ? firstSuccessor[order[at]] : at; };
+  for (uint32_t at = 0; at < count; ++at)
+    ++starts[place(at) + 1];
+  std::partial_sum(starts.begin(), starts.end(), starts.begin());
   sequence.resize(count);
   position.resize(count);
-  for (uint32_t i = 0; i < count; ++i)
-    sequence[position[i] = at[place(i)]++] = i;
+  for (uint32_t at = 0; at < count; ++at)
+    sequence[position[order[at]] = starts[place(at)]++] = order[at];
 }
 
 void Plan::findLives() {

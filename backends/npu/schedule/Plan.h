@@ -24,8 +24,14 @@ uint32_t memoryCount(const Limits &limits);
 uint32_t memoryOf(const Limits &limits, const VirtualBuffer &buffer); ///< isa::none: DRAM.
 MemoryUse memoryAt(const Limits &limits, uint32_t memory);            ///< Its space, core and capacity.
 
+/// Correct sequential orders of a graph's operations.
+enum class Order : uint8_t {
+  Written,    ///< As in the graph.
+  ByConsumer, ///< Each just before the first that needs it, what takes longest to get first.
+};
+
 struct Plan {
-  Plan(const Problem &problem);
+  explicit Plan(const Problem &problem, Order order = Order::Written);
 
   struct Choice {
     uint8_t dmaClass = 0;
@@ -33,7 +39,7 @@ struct Plan {
   };
 
   const Problem problem;
-  /// Operations in sequential order, where each load of what is there from the beginning (a DMA operation
+  /// Operations in a sequential order, where each load of what is there from the beginning (a DMA operation
   /// without predecessors) stands just before its first successor; and their positions in it.
   std::vector<uint32_t> sequence, position;
   /// Cycles for which the busiest engine works on what stands before a position.
@@ -64,7 +70,8 @@ struct Plan {
   std::span<const uint32_t> placedWith(const uint32_t &buffer) const;
 
 private:
-  void orderSequence(const Dependences &dependences);
+  void orderSequence(Order order);
+  std::vector<uint32_t> orderByConsumer() const;
   void findLives();
   void findNeed();
   void findChoices();

@@ -103,42 +103,72 @@ std::optional<Packed> packSequential(const Plan &plan, Diagnostics &diagnostics)
 
 // Attempts differ in how far loads run ahead: in the work that is left to do before they are needed, and in
 // the part of a memory that they may fill. Too little and engines wait for loads; too much and what is needed
-// next finds no room, or only in pieces. And in whether loads may take all queues.
+// next finds no room, or only in pieces. They also differ in whether loads may take all queues, and in the
+// sequential order.
 constexpr std::array<int64_t, 6> horizons = {16384, 32768, 8192, noHorizon, 65536, 4096};
 constexpr std::array<double, 4> aheadShares = {1.0, 0.5, 0.75, 0.25};
 // Operations that all attempts place: of a large graph fewer are made, the most promising ones.
-constexpr size_t attemptedOperations = 2'000'000;
+constexpr size_t attemptedOperations = 4'000'000;
 
-/// The shortest timeline of those attempts.
-std::optional<Timeline> findTimeline(const Plan &plan, bool &packedBeforehand, Diagnostics &diagnostics) {
-  const size_t count = plan.problem.graph.operations.size();
-  const int64_t bound = lowerBound(plan);
-  std::optional<Timeline> best;
-  auto attempt = [&](const Attempt &how) {
-    Timeline timeline = listSchedule(plan, how);
-    if (timeline.order.size() == count && (!best || timeline.cycles < best->cycles))
-      best = std::move(timeline);
+// Operations of the programs that are measured, the shortest ones of each order by what they are predicted to
+// take.
+constexpr size_t measuredOperations = 200'000;
+
+struct Candidate {
+  const Plan *plan = nullptr;
+  Timeline timeline;
+  bool packedBeforehand = false;
+};
+
+/// Of each plan's attempts the shortest ones, several (of different lengths) if the program can be measured;
+/// those predicted to be shorter first.
+std::vector<Candidate> findTimelines(std::span<const Plan> plans, Diagnostics &diagnostics) {
+  const Plan &written = plans.front();
+  const size_t count = written.problem.graph.operations.size();
+  const size_t most = written.problem.measure ? 1 + measuredOperations / (plans.size() * (count + 1)) : 1;
+  const int64_t bound = lowerBound(written);
+  auto isShorter = [](const Candidate &a, const Candidate &b) {
+    return a.timeline.cycles < b.timeline.cycles;
+  };
+  std::vector<std::vector<Candidate>> found(plans.size()); // of each plan, in order
+  auto attempt = [&](size_t plan, const Attempt &how) {
+    Candidate next{&plans[plan], listSchedule(plans[plan], how), how.addresses != nullptr};
+    std::vector<Candidate> &best = found[plan];
+    const bool isKnown = std::ranges::any_of(
+        best, [&](const Candidate &other) { return other.timeline.cycles == next.timeline.cycles; });
+    if (next.timeline.order.size() != count || isKnown)
+      return;
+    best.insert(std::upper_bound(best.begin(), best.end(), next, isShorter), std::move(next));
+    if (best.size() > most)
+      best.pop_back();
+  };
+  auto reachesBound = [&] {
+    return std::ranges::any_of(
+        found, [&](auto &best) { return !best.empty() && best.front().timeline.cycles <= bound; });
   };
   // Where each class has one queue, both are the same.
   const bool hasQueues =
-      std::ranges::any_of(plan.problem.limits.dma, [](const DmaLimit &dma) { return dma.queues > 1; });
+      std::ranges::any_of(written.problem.limits.dma, [](const DmaLimit &dma) { return dma.queues > 1; });
   size_t left = 1 + attemptedOperations / (count + 1);
   for (int64_t horizon : horizons)
     for (double share : aheadShares)
       for (int keepsQueue = 0; keepsQueue <= hasQueues; ++keepsQueue)
-        if (left > 0 && (!best || best->cycles > bound)) {
-          attempt({share, horizon, keepsQueue == 1});
-          --left;
-        }
-  if (!best)
-    attempt({0, noHorizon, false});
-  if (best)
-    return best;
-  packedBeforehand = true;
-  const auto packed = packSequential(plan, diagnostics);
-  if (!packed)
-    return std::nullopt;
-  return listSchedule(plan, {0, noHorizon, false, &packed->addresses, &packed->predecessors});
+        for (size_t plan = 0; plan < plans.size(); ++plan)
+          if (left > 0 && !reachesBound()) {
+            attempt(plan, {share, horizon, keepsQueue == 1});
+            --left;
+          }
+  auto isFound = [&] { return std::ranges::any_of(found, [](auto &best) { return !best.empty(); }); };
+  if (!isFound())
+    attempt(0, {0, noHorizon, false});
+  if (!isFound())
+    if (const auto packed = packSequential(written, diagnostics))
+      attempt(0, {0, noHorizon, false, &packed->addresses, &packed->predecessors});
+  std::vector<Candidate> result;
+  for (std::vector<Candidate> &best : found)
+    std::ranges::move(best, std::back_inserter(result));
+  std::ranges::stable_sort(result, isShorter);
+  return result;
 }
 
 // Turns the timeline into a program.
@@ -287,19 +317,36 @@ private:
 } // namespace
 
 std::optional<Solution> schedule(const Problem &problem, Diagnostics &diagnostics) {
-  const Plan plan(problem);
-  if (!fits(plan, diagnostics))
+  std::vector<Plan> plans;
+  plans.emplace_back(problem);
+  if (!fits(plans.front(), diagnostics))
     return std::nullopt;
-  bool packedBeforehand = false;
-  std::optional<Timeline> timeline = findTimeline(plan, packedBeforehand, diagnostics);
-  if (!timeline)
-    return std::nullopt;
-  std::optional<Solution> solution = Emitter(plan, std::move(*timeline)).run(diagnostics);
-  if (!solution)
-    return std::nullopt;
-  solution->lowerBound = lowerBound(plan);
-  solution->packedBeforehand = packedBeforehand;
-  return solution;
+  plans.emplace_back(problem, Order::ByConsumer);
+  Diagnostics unused;
+  if (!fits(plans.back(), unused))
+    plans.pop_back();
+  std::optional<Solution> best;
+  std::optional<int64_t> least;
+  Diagnostics failures;
+  for (Candidate &candidate : findTimelines(plans, diagnostics)) {
+    const Plan &plan = *candidate.plan;
+    std::optional<Solution> solution =
+        Emitter(plan, std::move(candidate.timeline)).run(failures.hasErrors() ? unused : failures);
+    if (!solution)
+      continue;
+    const std::optional<int64_t> cycles =
+        problem.measure ? problem.measure(solution->program) : solution->cycles;
+    if (best && (!cycles || (least && *cycles >= *least)))
+      continue;
+    least = cycles;
+    best = std::move(solution);
+    best->lowerBound = lowerBound(plan);
+    best->packedBeforehand = candidate.packedBeforehand;
+  }
+  if (!best)
+    for (const Diagnostic &failure : failures.all())
+      diagnostics.add(failure);
+  return best;
 }
 
 } // namespace npuc::schedule

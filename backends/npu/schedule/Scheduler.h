@@ -18,7 +18,7 @@
 #include "backends/npu/schedule/Limits.h"
 
 #include <array>
-#include <memory>
+#include <functional>
 
 namespace npuc::schedule {
 
@@ -41,6 +41,9 @@ struct Problem {
   const TileGraph &graph;
   const Limits &limits;
   const CostModel &cost;
+  /// What a program takes, if that can be told better than by the prices of its operations (null): of several
+  /// schedules, that of least cycles is taken. Nothing: it cannot run.
+  std::function<std::optional<int64_t>(const isa::Program &)> measure = {};
 };
 
 /// A command of a program: streams[core][index].

@@ -5,6 +5,10 @@
 #rows = affine_map<(d0, d1) -> (d0)>
 #all = affine_map<(d0, d1) -> (d0, d1)>
 #columns = affine_map<(d0, d1) -> (d1)>
+#one = affine_map<(d0) -> (d0)>
+#mk = affine_map<(m, n, k) -> (m, k)>
+#kn = affine_map<(m, n, k) -> (k, n)>
+#mn = affine_map<(m, n, k) -> (m, n)>
 
 // A row's integers are summed by multiplying them with ones.
 // CHECK-LABEL: @sums
@@ -91,4 +95,57 @@ func.func @factors(%x: tensor<4x32xf32>, %by: tensor<32xf32>, %init: tensor<4x32
     linalg.yield %result : i8
   } -> tensor<4x32xi8>
   return %bytes : tensor<4x32xi8>
+}
+
+// Sums of 16 products of two bytes are at most 16 · 2^14 < 2^24, and so are the constants: f32 has them, so that they are added
+// as floats, in one operation less. Neither sums nor factors are narrowed for that: the sums are beyond the range of f16.
+// CHECK-LABEL: @sum_of_floats
+// CHECK:         linalg.yield %{{.*}} : i32
+// CHECK:       ^bb0(%[[A:.*]]: i32, %[[C:.*]]: i32, %{{.*}}: i8):
+// CHECK-DAG:     %[[FA:.*]] = arith.sitofp %[[A]] : i32 to f32
+// CHECK-DAG:     %[[FC:.*]] = arith.sitofp %[[C]] : i32 to f32
+// CHECK:         %[[S:.*]] = arith.addf %[[FA]], %[[FC]] : f32
+// CHECK-NEXT:    arith.mulf %[[S]], %{{.*}} : f32
+func.func @sum_of_floats(%x: tensor<4x16xi8>, %w: tensor<16x2xi8>,
+                         %c: tensor<2xi32> {npu.value = dense<[16777216, -5]> : tensor<2xi32>}, %init: tensor<4x2xi8>) -> tensor<4x2xi8> {
+  %scale = arith.constant 0.01 : f32
+  %zero = arith.constant 0 : i32
+  %empty = tensor.empty() : tensor<4x2xi32>
+  %start = linalg.fill ins(%zero : i32) outs(%empty : tensor<4x2xi32>) -> tensor<4x2xi32>
+  %sums = linalg.generic {indexing_maps = [#mk, #kn, #mn], iterator_types = ["parallel", "parallel", "reduction"]}
+      ins(%x, %w : tensor<4x16xi8>, tensor<16x2xi8>) outs(%start : tensor<4x2xi32>) {
+  ^bb0(%a: i8, %b: i8, %old: i32):
+    %wide = arith.extsi %a : i8 to i32
+    %other = arith.extsi %b : i8 to i32
+    %product = arith.muli %wide, %other : i32
+    %sum = arith.addi %old, %product : i32
+    linalg.yield %sum : i32
+  } -> tensor<4x2xi32>
+  %bytes = linalg.generic {indexing_maps = [#all, #columns, #all], iterator_types = ["parallel", "parallel"]}
+      ins(%sums, %c : tensor<4x2xi32>, tensor<2xi32>) outs(%init : tensor<4x2xi8>) {
+  ^bb0(%a: i32, %b: i32, %old: i8):
+    %sum = arith.addi %a, %b : i32
+    %real = arith.sitofp %sum : i32 to f32
+    %scaled = arith.mulf %real, %scale : f32
+    %rounded = math.roundeven %scaled : f32
+    %result = arith.fptosi %rounded : f32 to i8
+    linalg.yield %result : i8
+  } -> tensor<4x2xi8>
+  return %bytes : tensor<4x2xi8>
+}
+
+// Of a constant that f32 does not have, the sum may be another one.
+// CHECK-LABEL: @sum_of_integers
+// CHECK:         %[[S:.*]] = arith.addi
+// CHECK-NEXT:    arith.sitofp %[[S]]
+func.func @sum_of_integers(%c: tensor<2xi32> {npu.value = dense<[16777217, -5]> : tensor<2xi32>},
+                           %d: tensor<2xi32> {npu.value = dense<[1, 2]> : tensor<2xi32>}, %init: tensor<2xf32>) -> tensor<2xf32> {
+  %sums = linalg.generic {indexing_maps = [#one, #one, #one], iterator_types = ["parallel"]}
+      ins(%c, %d : tensor<2xi32>, tensor<2xi32>) outs(%init : tensor<2xf32>) {
+  ^bb0(%a: i32, %b: i32, %old: f32):
+    %sum = arith.addi %a, %b : i32
+    %real = arith.sitofp %sum : i32 to f32
+    linalg.yield %real : f32
+  } -> tensor<2xf32>
+  return %sums : tensor<2xf32>
 }
