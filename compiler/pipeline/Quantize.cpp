@@ -42,14 +42,15 @@ std::vector<std::string> formatsOf(const target::TargetDescription &target, bool
   return formats;
 }
 
-/// How many rows of each linear's input are kept: as many as `wanted`, since it matters how well the inputs
-/// are known for which weights are rounded, but of a large model fewer, so that all take no more than 256
-/// MiB.
-size_t rowsToKeep(const quantize::Statistics &statistics, size_t wanted) {
-  size_t channels = 0;
+/// How many rows of each linear's input are kept: since it matters how well the inputs are known for which
+/// weights are rounded, more where these are coarse, but of a large model fewer, so that all take no more
+/// than 256 MiB, or 1 GiB.
+size_t rowsToKeep(const quantize::Statistics &statistics, bool isCoarse) {
+  size_t channels = 0, bytes = size_t{isCoarse ? 1024U : 256U} << 20;
   for (const quantize::TensorStatistics &tensor : statistics.tensors())
     channels += tensor.isLinearInput ? tensor.channels() : 0;
-  return std::clamp<size_t>((256 << 20) / (sizeof(float) * std::max<size_t>(1, channels)), 128, wanted);
+  return std::clamp<size_t>(bytes / (sizeof(float) * std::max<size_t>(1, channels)), 128,
+                            isCoarse ? 2048 : 1024);
 }
 
 /// Whether some multiplication has a format whose weights are coarse.
@@ -131,8 +132,7 @@ bool Compilation::State::quantizeFloats(Diagnostics &diagnostics) {
   size_t count = given->samples ? given->samples->count() : 0;
   if (given->samples) {
     quantize::CalibrationOptions calibration{.threads = options.threads};
-    calibration.observers.reservoirRows =
-        rowsToKeep(statistics, hasCoarseWeights(main(), options.format) ? 2048 : 1024);
+    calibration.observers.reservoirRows = rowsToKeep(statistics, hasCoarseWeights(main(), options.format));
     calibration.onSample = [&](size_t sample, std::span<const NamedArray> inputs) {
       guards.see(inputs);
       tell(fmt::format("calibrating: sample {} of {}", sample + 1, count));

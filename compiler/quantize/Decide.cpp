@@ -1,6 +1,5 @@
 #include "compiler/quantize/Decide.h"
 
-#include "compiler/interpret/kernels/Movement.h"
 #include "compiler/quantize/Constants.h"
 #include "compiler/quantize/Quantize.h"
 #include "compiler/quantize/Smooth.h"
@@ -17,16 +16,17 @@ using namespace mlir;
 namespace npuc::quantize {
 namespace {
 
-// What a linear's output loses is the mean over rows of the squared error over the square. With one scale,
-// smoothed inputs of encoders lose 0.0001 to 0.012; inputs with rows that are a thousand times the others
-// lose all.
+// What a linear's output loses is the mean over rows of the squared error over the square. To integers of
+// its input with one scale, smoothed inputs of encoders lose 0.0001 to 0.004; inputs with rows that are a
+// thousand times the others lose all.
 
-/// Where more is lost, scales of rows are tried, and taken if they lose less than a share of it.
-constexpr double someLost = 0.001, worthRows = 0.5;
+/// Where more is lost to the input's integers, scales of rows are tried, and taken if they lose less than a
+/// share of it.
+constexpr double someLost = 0.0005, worthRows = 0.3;
 /// Where more is lost and scales of rows do not help, floats are taken.
 constexpr double muchLost = 0.1;
-/// Where rounding to the nearest loses more, GPTQ is worth its time with 8 bits too.
-constexpr double worthGptq = 0.001;
+/// Where rounding weights to the nearest loses more, GPTQ is worth its time with 8 bits too.
+constexpr double worthGptq = 0.0001;
 
 class Decider {
 public:
@@ -103,14 +103,14 @@ private:
     if (alike.empty() || seen.rows == 0)
       return true;
     LinearInput input{seen.reservoir, seen.least, seen.greatest, {}};
+    std::vector<interpret::HostTensor> elements;
     for (nn::LinearOp linear : alike) {
-      Constants constants(builder, linear.getLoc(), reader);
-      interpret::HostTensor weight = constants.floats(constantOf(linear.getWeight()));
-      if (!weight)
+      elements.push_back(Constants(builder, linear.getLoc(), reader).floats(constantOf(linear.getWeight())));
+      if (!elements.back())
         return false;
-      if (linear.getTransposed())
-        weight = interpret::transpose(reader.threads(), weight, std::vector<int64_t>{1, 0});
-      input.weights.push_back(weight);
+      bool transposed = linear.getTransposed();
+      input.weights.push_back(
+          {elements.back().data<float>(), elements.back().dim(transposed ? 0 : 1), transposed});
     }
     // Linears of one input have one format, but where a table says otherwise.
     OperatorFormat common = formatOf(alike.front());
@@ -118,9 +118,9 @@ private:
     input.group = common.group;
     ScaleOf scale = activations == Activations::Int8 ? ScaleOf::All : ScaleOf::Row;
     Smoothing smoothing = searchFactors(input, scale, reader.threads());
-    std::string lost = losing(scale == ScaleOf::All ? "one scale" : "scales of rows", smoothing.error);
+    std::string lost = losing(scale == ScaleOf::All ? "one scale" : "scales of rows", smoothing);
     auto isGiven = [&](nn::LinearOp linear) { return reasons[linear] == "given by the table"; };
-    if (scale == ScaleOf::All && smoothing.error > someLost && !llvm::all_of(alike, isGiven))
+    if (scale == ScaleOf::All && smoothing.ofInput > someLost && !llvm::all_of(alike, isGiven))
       return decideBetter(input, alike, isGiven, smoothing, lost, reasons);
     for (nn::LinearOp linear : alike)
       reasons[linear] += "; " + lost;
@@ -128,8 +128,8 @@ private:
     return true;
   }
 
-  static std::string losing(const char *what, double error) {
-    return fmt::format("with {} {:.2g} of its outputs is lost", what, error);
+  static std::string losing(const char *what, const Smoothing &smoothing) {
+    return fmt::format("with {} {:.2g} of its outputs is lost", what, smoothing.ofInput);
   }
 
   /// Of linears to which one scale for all values costs much.
@@ -141,13 +141,13 @@ private:
       OperatorFormat byRows = formatOf(linear), floats{Activations::Float, 0};
       byRows.activations = Activations::Int8Token;
       reasons[linear] += "; " + lost;
-      if (!isGiven(linear) && rows.error <= worthRows * fixed.error && has(text(byRows).c_str())) {
+      if (!isGiven(linear) && rows.ofInput <= worthRows * fixed.ofInput && has(text(byRows).c_str())) {
         set(linear, byRows);
-        reasons[linear] = lost + ", " + losing("scales of rows", rows.error);
+        reasons[linear] = lost + ", " + losing("scales of rows", rows);
         take(linear, rows);
-      } else if (!isGiven(linear) && fixed.error > muchLost && has("float")) {
+      } else if (!isGiven(linear) && fixed.ofInput > muchLost && has("float")) {
         set(linear, floats);
-        reasons[linear] = lost + ", " + losing("scales of rows", rows.error);
+        reasons[linear] = lost + ", " + losing("scales of rows", rows);
       } else {
         take(linear, fixed);
       }
@@ -157,7 +157,7 @@ private:
 
   void take(ArrayRef<nn::LinearOp> linears, const Smoothing &smoothing) {
     for (nn::LinearOp linear : linears)
-      if (smoothing.error > worthGptq)
+      if (smoothing.error - smoothing.ofInput > worthGptq)
         linear->setAttr(gptqAttr, builder.getUnitAttr());
     if (smoothing.share < 0)
       return;

@@ -38,7 +38,7 @@ std::vector<int8_t> roundToNearest(std::span<const float> weights, int64_t rows,
 struct GptqOptions {
   /// Added to the diagonal of the Gram matrix, as a share of its mean: the less the calibration saw, the
   /// nearer to rounding to nearest.
-  double damping = 0.01;
+  double damping = 0.1;
 };
 
 /// Weights (`rows` x `columns`, row-major) as codes of `grid` such that ‖X W - X Q‖² is small, where

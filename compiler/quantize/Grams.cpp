@@ -1,8 +1,10 @@
 #include "compiler/quantize/Grams.h"
 
 #include "compiler/interpret/kernels/Contract.h"
+#include "compiler/quantize/OutputLoss.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace npuc::quantize {
 
@@ -12,6 +14,17 @@ std::vector<double> gramMatrix(const TensorStatistics &input, std::span<const fl
   auto rows = static_cast<int64_t>(input.reservoir.size()) / std::max<int64_t>(1, channels);
   if (rows == 0)
     return {};
+  // Each row over the factors and over its own size.
+  std::vector<float> x = input.reservoir;
+  std::vector<double> squares(static_cast<size_t>(rows));
+  for (size_t r = 0, i = 0; r < squares.size(); ++r)
+    for (size_t c = 0; c < input.channels(); ++c, ++i) {
+      x[i] /= factors.empty() ? 1 : factors[c];
+      squares[r] += static_cast<double>(x[i]) * x[i];
+    }
+  double least = leastSize(squares);
+  for (size_t i = 0; i < x.size() && least > 0; ++i)
+    x[i] /= static_cast<float>(std::sqrt(std::max(squares[i / input.channels()], least)));
   interpret::Gemm sizes{.m = channels,
                         .n = channels,
                         .k = rows,
@@ -20,13 +33,8 @@ std::vector<double> gramMatrix(const TensorStatistics &input, std::span<const fl
                         .bRow = channels,
                         .cRow = channels};
   std::vector<float> products(input.channels() * input.channels());
-  interpret::gemm(pool, sizes, {{0}, {0}, {0}}, input.reservoir.data(), input.reservoir.data(),
-                  products.data());
-  std::vector<double> gram(products.begin(), products.end());
-  for (size_t r = 0; r < input.channels() && !factors.empty(); ++r)
-    for (size_t c = 0; c < input.channels(); ++c)
-      gram[r * input.channels() + c] /= static_cast<double>(factors[r]) * factors[c];
-  return gram;
+  interpret::gemm(pool, sizes, {{0}, {0}, {0}}, x.data(), x.data(), products.data());
+  return {products.begin(), products.end()};
 }
 
 } // namespace npuc::quantize

@@ -1,6 +1,5 @@
 #include "compiler/quantize/Ranges.h"
 
-#include "compiler/interpret/kernels/Contract.h"
 #include "compiler/quantize/Formats.h"
 
 #include <algorithm>
@@ -256,86 +255,40 @@ std::vector<float> scaledRows(const TensorStatistics &tensor, std::span<const fl
   return scaled;
 }
 
-void roundTo(std::vector<float> &values, const Format &format, int32_t first) {
-  auto low = static_cast<float>(first - format.zeroPoint), high = static_cast<float>(127 - format.zeroPoint);
-  for (float &x : values)
-    x = std::clamp(std::nearbyint(x / format.scale), low, high) * format.scale;
-}
-
-/// Errors of products with quantized inputs, relative to the products.
+/// Of rows over the factors what their products with the weights lose by integers of a range.
 class OutputErrors {
 public:
-  OutputErrors(std::vector<float> rows, size_t channels, std::span<const float> factors,
-               std::span<const Weights> weights, ThreadPool &pool)
-      : rows(std::move(rows)), channels(channels), pool(pool) {
-    for (const Weights &w : weights)
-      add(w, factors);
+  OutputErrors(const TensorStatistics &tensor, std::span<const float> factors,
+               std::span<const Weights> weights, size_t most, ThreadPool &pool)
+      : channels(static_cast<int64_t>(tensor.channels())), pool(pool),
+        rows(scaledRows(tensor, factors, most)) {
+    for (size_t i = 0; i < tensor.outermost.size(); ++i)
+      rows.push_back(tensor.outermost[i] / factorOf(factors, i % tensor.channels()));
+    PickedColumns picked(weights, channels);
+    columns = picked.columns;
+    weight = std::move(picked.values);
+    for (size_t i = 0; i < weight.size() && !factors.empty(); ++i)
+      weight[i] *= factors[i / static_cast<size_t>(columns)];
+    exact = product(rows, weight, channels, pool);
   }
 
   double of(Interval range, Zero zero) {
+    Format format = formatOf(range, zero);
+    auto low = static_cast<float>((zero == Zero::Free ? -128 : -127) - format.zeroPoint),
+         high = static_cast<float>(127 - format.zeroPoint);
     std::vector<float> quantized = rows;
-    roundTo(quantized, formatOf(range, zero), zero == Zero::Free ? -128 : -127);
+    for (float &x : quantized)
+      x = std::clamp(std::nearbyint(x / format.scale), low, high) * format.scale;
     double sum = 0;
-    for (const Product &product : products) {
-      std::vector<float> found = multiply(quantized, product.weight, product.columns);
-      size_t columns = product.columns, count = found.size() / columns;
-      std::vector<double> error(count), size(count);
-      double all = 0;
-      for (size_t i = 0; i < found.size(); ++i) {
-        double exact = product.exact[i], difference = found[i] - exact;
-        error[i / columns] += difference * difference;
-        size[i / columns] += exact * exact;
-        all += exact * exact;
-      }
-      for (size_t r = 0; r < count && all > 0; ++r) {
-        double lost = error[r] / std::max(size[r], 1e-3 * all / static_cast<double>(count));
-        sum += lost * lost;
-      }
-    }
+    for (double lost : rowLosses(exact, product(quantized, weight, channels, pool), columns))
+      sum += lost * lost;
     return sum;
   }
 
 private:
-  struct Product {
-    std::vector<float> weight, exact;
-    size_t columns;
-  };
-
-  void add(const Weights &w, std::span<const float> factors) {
-    Product product;
-    product.columns = static_cast<size_t>(w.columns);
-    size_t columns = product.columns;
-    product.weight.resize(channels * columns);
-    for (size_t k = 0; k < channels; ++k)
-      for (size_t n = 0; n < columns; ++n)
-        product.weight[k * columns + n] =
-            w.data[w.transposed ? n * channels + k : k * columns + n] * factorOf(factors, k);
-    product.exact = multiply(rows, product.weight, columns);
-    std::vector<float> most(columns, 0);
-    for (size_t i = 0; i < product.weight.size(); ++i)
-      most[i % columns] = std::max(most[i % columns], std::abs(product.weight[i]));
-    for (size_t i = 0; i < product.weight.size(); ++i) {
-      float scale = symmetric(-most[i % columns], most[i % columns]).scale;
-      product.weight[i] = std::nearbyint(product.weight[i] / scale) * scale;
-    }
-    products.push_back(std::move(product));
-  }
-
-  std::vector<float> multiply(const std::vector<float> &x, const std::vector<float> &w, size_t columns) {
-    size_t count = x.size() / channels;
-    std::vector<float> result(count * columns);
-    interpret::Gemm sizes;
-    sizes.m = static_cast<int64_t>(count);
-    sizes.n = sizes.bRow = sizes.cRow = static_cast<int64_t>(columns);
-    sizes.k = sizes.aRow = static_cast<int64_t>(channels);
-    interpret::gemm(pool, sizes, {{0}, {0}, {0}}, x.data(), w.data(), result.data());
-    return result;
-  }
-
-  std::vector<float> rows;
-  size_t channels;
+  int64_t channels, columns = 0;
   ThreadPool &pool;
-  std::vector<Product> products;
+  std::vector<float> rows, weight, exact;
 };
 
 } // namespace
@@ -373,15 +326,19 @@ ChosenRange chooseRange(const TensorStatistics &tensor, std::span<const float> f
   if (options.method == RangeMethod::OutputError) {
     std::optional<OutputErrors> outputs;
     if (!weights.empty() && !tensor.reservoir.empty())
-      outputs.emplace(scaledRows(tensor, factors, options.rows), tensor.channels(), factors, weights, pool);
+      outputs.emplace(tensor, factors, weights, options.rows, pool);
+    constexpr std::array methods = {RangeMethod::MinMax, RangeMethod::MovingAverage, RangeMethod::Percentile,
+                                    RangeMethod::Entropy, RangeMethod::MeanSquaredError};
+    std::array<Interval, methods.size()> ranges;
+    pool.run(methods.size(), [&](int64_t i) { ranges[i] = by(methods[i]); });
     double best = std::numeric_limits<double>::infinity();
-    for (auto method : {RangeMethod::MinMax, RangeMethod::MovingAverage, RangeMethod::Percentile,
-                        RangeMethod::Entropy, RangeMethod::MeanSquaredError}) {
-      Interval range = by(method);
-      double error = outputs ? outputs->of(range, zero) : squaredError(histogram, range, zero);
+    for (size_t i = 0; i < methods.size(); ++i) {
+      if (std::find(ranges.begin(), ranges.begin() + i, ranges[i]) != ranges.begin() + i)
+        continue;
+      double error = outputs ? outputs->of(ranges[i], zero) : squaredError(histogram, ranges[i], zero);
       if (error < best) {
         best = error;
-        chosen = {range, method, 0};
+        chosen = {ranges[i], methods[i], 0};
       }
     }
   }

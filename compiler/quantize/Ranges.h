@@ -2,6 +2,7 @@
 #pragma once
 
 #include "compiler/quantize/Histogram.h"
+#include "compiler/quantize/OutputLoss.h"
 #include "compiler/quantize/TensorStatistics.h"
 #include "support/ThreadPool.h"
 
@@ -29,6 +30,7 @@ std::vector<std::string> rangeMethodNames();
 /// Values outside of it are clipped. least <= greatest.
 struct Interval {
   float least = 0, greatest = 0;
+  bool operator==(const Interval &) const = default;
 };
 
 /// Whether the integers of 8 bits have a zero point (see asymmetric and symmetric in Formats.h).
@@ -64,18 +66,10 @@ Interval squaredErrorRange(const Histogram &histogram, Interval seen, Zero zero)
 //===----------------------------------------------------------------------===//
 
 struct RangeOptions {
-  RangeMethod method = RangeMethod::MeanSquaredError;
+  RangeMethod method = RangeMethod::OutputError;
   double percentile = 99.99;
   /// Rows of the reservoir that outputs are compared on.
-  size_t rows = 512;
-};
-
-/// Weights that a linear's input is multiplied by: f32, [channels, columns], or [columns, channels] if
-/// `transposed`.
-struct Weights {
-  const float *data = nullptr;
-  int64_t columns = 0;
-  bool transposed = false;
+  size_t rows = 256;
 };
 
 struct ChosenRange {
@@ -87,10 +81,9 @@ struct ChosenRange {
 
 /// The range of x / factors, where `factors` has one number for each channel, or none. With OutputError, each
 /// other method makes a range; where `weights` are given, that one is taken whose integers multiply nearest:
-/// least Σ (‖x W - Q(x) Q(W)‖² / ‖x W‖²)² over the weights and rows, x the reservoir's rows over the factors,
-/// W the weights times them, Q(W) of 8 bits by column; else the one with the least squaredError. Rows count
-/// alike, however large, but for those below a thousandth of the mean ‖x W‖², which count as if they had
-/// that; the outer square is for rows that are rare, and lost if they are clipped.
+/// least Σ rowLosses² (see OutputLoss.h) of Q(x) W to x W, x the first `options.rows` rows of the reservoir
+/// and the outermost rows, over the factors, W some columns of the weights times them; else the one with the
+/// least squaredError. The square is for rows that are rare, and lost if they are clipped.
 ChosenRange chooseRange(const TensorStatistics &tensor, std::span<const float> factors,
                         std::span<const Weights> weights, Zero zero, const RangeOptions &options,
                         ThreadPool &pool);

@@ -1,16 +1,16 @@
 #include "compiler/quantize/Smooth.h"
 
-#include "compiler/interpret/kernels/Contract.h"
 #include "compiler/quantize/Gptq.h"
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 namespace npuc::quantize {
 namespace {
 
-/// As many columns, and rows, suffice to tell candidates apart.
-constexpr int64_t mostColumns = 192, mostRows = 512;
+/// So many rows suffice to tell candidates apart.
+constexpr int64_t mostRows = 512;
 
 std::vector<float> magnitudes(std::span<const float> least, std::span<const float> greatest) {
   std::vector<float> most(least.size());
@@ -37,27 +37,11 @@ public:
       }
     }
     count = static_cast<int64_t>(rows.size()) / channels;
-    int64_t all = 0;
-    for (const interpret::HostTensor &weight : input.weights)
-      all += weight.dim(1);
-    int64_t step = (all + mostColumns - 1) / mostColumns;
-    columns = (all + step - 1) / step;
-    picked.resize(static_cast<size_t>(channels * columns));
-    most.assign(static_cast<size_t>(channels), 0);
-    int64_t before = 0;
-    for (const interpret::HostTensor &weight : input.weights) {
-      const auto *w = weight.data<float>();
-      int64_t width = weight.dim(1);
-      for (int64_t k = 0; k < channels; ++k)
-        for (int64_t n = 0; n < width; ++n) {
-          float &greatest = most[static_cast<size_t>(k)];
-          greatest = std::max(greatest, std::abs(w[k * width + n]));
-          if ((before + n) % step == 0)
-            picked[static_cast<size_t>(k * columns + (before + n) / step)] = w[k * width + n];
-        }
-      before += width;
-    }
-    wanted = product(rows, picked);
+    PickedColumns some(input.weights, channels);
+    columns = some.columns;
+    picked = std::move(some.values);
+    most = channelMagnitudes(input.weights, channels);
+    wanted = product(rows, picked, channels, pool);
   }
 
   const std::vector<float> &greatestWeights() const { return most; }
@@ -65,12 +49,22 @@ public:
   /// Of the rows that ranges are taken from, by channel.
   std::vector<float> greatestInputs() const { return magnitudes(least, greatest); }
 
-  /// With the range, by channel, of half of the rows, or of all that was seen.
+  /// With the range, by channel, of half of the rows.
   double error(const std::vector<float> &factors, ScaleOf scale) const {
-    return error(factors, scale, least, greatest);
+    return error(quantized(factors, scale, least, greatest), rounded(factors));
   }
-  double error(const std::vector<float> &factors, ScaleOf scale, std::span<const float> least,
-               std::span<const float> greatest) const {
+  /// With that of all that was seen.
+  void measure(Smoothing &smoothing, ScaleOf scale, const LinearInput &input) const {
+    const std::vector<float> &factors = smoothing.factors;
+    std::vector<float> x = quantized(factors, scale, input.least, input.greatest);
+    smoothing.error = error(x, rounded(factors));
+    smoothing.ofInput = error(x, multiplied(factors));
+  }
+
+private:
+  /// The rows over the factors as 8-bit integers stand for them.
+  std::vector<float> quantized(const std::vector<float> &factors, ScaleOf scale, std::span<const float> least,
+                               std::span<const float> greatest) const {
     float low = 0, high = 0;
     for (size_t k = 0; k < factors.size(); ++k) {
       low = std::min(low, least[k] / factors[k]);
@@ -91,17 +85,27 @@ public:
         value =
             (std::clamp(std::nearbyint(value / format.scale) + zero, -128.0f, 127.0f) - zero) * format.scale;
     });
-    return error(x, rounded(factors));
+    return x;
   }
 
-private:
-  /// The weights times the factors as 8-bit integers stand for them, by columns.
-  std::vector<float> rounded(const std::vector<float> &factors) const {
+  double error(const std::vector<float> &x, const std::vector<float> &w) const {
+    std::vector<double> lost = rowLosses(wanted, product(x, w, channels, pool), columns);
+    return std::accumulate(lost.begin(), lost.end(), 0.0) / static_cast<double>(count);
+  }
+
+  /// The weights times the factors.
+  std::vector<float> multiplied(const std::vector<float> &factors) const {
     std::vector<float> w = picked;
     pool.run(channels, [&](int64_t k) {
       for (int64_t n = 0; n < columns; ++n)
         w[static_cast<size_t>(k * columns + n)] *= factors[static_cast<size_t>(k)];
     });
+    return w;
+  }
+
+  /// The weights times the factors as integers stand for them, by columns.
+  std::vector<float> rounded(const std::vector<float> &factors) const {
+    std::vector<float> w = multiplied(factors);
     WeightGrid grid = weightGrid(w, channels, columns, weightBits, group, false, {}, pool);
     std::vector<int8_t> q = roundToNearest(w, channels, columns, grid);
     pool.run(channels, [&](int64_t k) {
@@ -111,36 +115,6 @@ private:
       }
     });
     return w;
-  }
-
-  std::vector<float> product(const std::vector<float> &x, const std::vector<float> &w) const {
-    std::vector<float> y(static_cast<size_t>(count * columns));
-    interpret::Gemm sizes{
-        .m = count, .n = columns, .k = channels, .aRow = channels, .bRow = columns, .cRow = columns};
-    interpret::gemm(pool, sizes, {{0}, {0}, {0}}, x.data(), w.data(), y.data());
-    return y;
-  }
-
-  double error(const std::vector<float> &x, const std::vector<float> &w) const {
-    std::vector<float> y = product(x, w);
-    std::vector<double> wrong(static_cast<size_t>(count)), size(wrong);
-    double all = 0;
-    for (int64_t r = 0; r < count; ++r) {
-      for (int64_t n = 0; n < columns; ++n) {
-        auto at = static_cast<size_t>(r * columns + n);
-        double e = y[at] - wanted[at];
-        wrong[static_cast<size_t>(r)] += e * e;
-        size[static_cast<size_t>(r)] += static_cast<double>(wanted[at]) * wanted[at];
-      }
-      all += size[static_cast<size_t>(r)];
-    }
-    if (!(all > 0))
-      return 0;
-    // A row of next to nothing counts as a thousandth of the mean one: what it gives is lost in a sum.
-    double least = 1e-3 * all / static_cast<double>(count), mean = 0;
-    for (size_t r = 0; r < wrong.size(); ++r)
-      mean += wrong[r] / std::max(size[r], least) / static_cast<double>(count);
-    return mean;
   }
 
   ThreadPool &pool;
@@ -190,7 +164,7 @@ Smoothing searchFactors(const LinearInput &input, ScaleOf scale, ThreadPool &poo
     best.factors = balance(all, trial.greatestWeights(), share);
     best.share = share;
   }
-  best.error = trial.error(best.factors, scale, input.least, input.greatest);
+  trial.measure(best, scale, input);
   return best;
 }
 

@@ -2,8 +2,8 @@
 // formats would cost in accuracy, measured on rows that the linear has seen.
 #pragma once
 
-#include "compiler/interpret/HostTensor.h"
 #include "compiler/quantize/Formats.h"
+#include "compiler/quantize/OutputLoss.h"
 #include "support/ThreadPool.h"
 
 #include <span>
@@ -17,8 +17,7 @@ struct LinearInput {
   std::span<const float> rows;
   /// Of all that was seen, by channel.
   std::span<const float> least, greatest;
-  /// The linears' weights, each [channels, columns] of f32.
-  std::vector<interpret::HostTensor> weights;
+  std::vector<Weights> weights; ///< The linears'.
   /// Of their integers: bits, and how many rows share a scale; 0: all.
   unsigned weightBits = 8;
   int64_t group = 0;
@@ -35,10 +34,11 @@ std::vector<float> balance(std::span<const float> activations, std::span<const f
 struct Smoothing {
   std::vector<float> factors;
   double share = 0; ///< Of `balance`; negative where no factors are best.
-  /// Mean over rows of |y' - y|² / |y|², y = x W of every second row; y' by integers, of 8 bits for x. Of
-  /// many columns every n-th is taken. Rows count alike, however large: one token of thousandfold magnitude
-  /// says nothing about the others.
+  /// Mean over rows of what is lost of x W (see rowLosses) by integers, of 8 bits for x; of every second row
+  /// and some columns.
   double error = 0;
+  /// The same with the weights as they are: what integers of x lose.
+  double ofInput = 0;
 };
 
 /// What one scale holds of an input's integers.

@@ -22,9 +22,7 @@ uint32_t peakBits(const float *values, size_t count) {
   return greatest;
 }
 
-bool isPlain(const float *row, size_t length) {
-  return peakBits(row, length) < std::bit_cast<uint32_t>(structural);
-}
+constexpr auto structuralBits = std::bit_cast<uint32_t>(structural);
 
 size_t peakBin(float peak) {
   if (!(peak > 0))
@@ -48,9 +46,9 @@ struct Part {
   void addRow(const float *row, size_t length) {
     size_t step = least.size() > 1;
     float peak = 0;
-    if (isPlain(row, length)) {
+    if (uint32_t bits = peakBits(row, length); bits < structuralBits) {
       step ? addChannels(row, length) : addOne(row, length);
-      peak = std::bit_cast<float>(peakBits(row, length));
+      peak = std::bit_cast<float>(bits);
       values += length;
     } else {
       for (size_t i = 0; i < length; ++i) {
@@ -131,6 +129,19 @@ void TensorStatistics::draw(const float *row, size_t reservoirRows) {
     std::copy_n(row, channels(), reservoir.begin() + static_cast<ptrdiff_t>(place * channels()));
 }
 
+void TensorStatistics::keepIfOuter(const float *row, uint32_t peak) {
+  auto place = outermostPeaks_.end();
+  if (outermostPeaks_.size() < outermostRows) {
+    outermost.resize(outermost.size() + channels());
+    place = outermostPeaks_.insert(place, peak);
+  } else if (place = std::ranges::min_element(outermostPeaks_); peak <= *place) {
+    return;
+  }
+  *place = peak;
+  std::copy_n(row, channels(),
+              outermost.begin() + (place - outermostPeaks_.begin()) * static_cast<ptrdiff_t>(channels()));
+}
+
 void TensorStatistics::countHistogram(std::span<const float> found, size_t length,
                                       const std::vector<bool> &rowCounts, ThreadPool &pool) {
   size_t rowCount = found.size() / length;
@@ -202,8 +213,11 @@ void TensorStatistics::count(std::span<const float> found, size_t length, const 
   countHistogram(found, length, rowCounts, pool);
   if (isLinearInput)
     for (size_t r = 0; r < rowCount; ++r)
-      if (counts(rowCounts, r) && isPlain(found.data() + r * length, length))
-        draw(found.data() + r * length, reservoirRows);
+      if (const float *row = found.data() + r * length; counts(rowCounts, r))
+        if (uint32_t peak = peakBits(row, length); peak < structuralBits) {
+          draw(row, reservoirRows);
+          keepIfOuter(row, peak);
+        }
 }
 
 } // namespace npuc::quantize

@@ -15,6 +15,8 @@ namespace npuc::quantize {
 /// Beyond this a number says that a score does not count; it is no measurement.
 inline constexpr float structural = 1e30f;
 
+inline constexpr size_t outermostRows = 16;
+
 /// Values of padded positions and those beyond `structural` are in none of this.
 struct TensorStatistics {
   /// The node of the tensor's first reader, a colon, and the operand's number there; unique. The same for the
@@ -40,6 +42,9 @@ struct TensorStatistics {
   /// Of a linear's input: rows drawn uniformly from all that were counted, one after another. Fewer than
   /// asked for if there were fewer.
   std::vector<float> reservoir;
+  /// Of a linear's input: the `outermostRows` rows with the greatest magnitudes, or all. A decoder's first
+  /// token, which all others attend to, is one of thousands and seldom drawn.
+  std::vector<float> outermost;
 
   TensorStatistics() = default;
   TensorStatistics(std::string name, size_t channels, uint64_t seed = 1);
@@ -55,9 +60,11 @@ private:
   void countHistogram(std::span<const float> found, size_t length, const std::vector<bool> &rowCounts,
                       ThreadPool &pool);
   void draw(const float *row, size_t reservoirRows);
+  void keepIfOuter(const float *row, uint32_t peak);
 
   std::mt19937_64 random_;
   uint64_t drawnFrom_ = 0;
+  std::vector<uint32_t> outermostPeaks_; ///< Bits of floats.
 };
 
 /// Whether one of the values is NaN or infinite.

@@ -254,6 +254,12 @@ TEST_CASE("a reservoir keeps its size, and each row as probably as another", "[q
       CHECK(rows[4 * r] == rows[4 * r + 3]); // Whole rows.
       fromFirstHalf += rows[4 * r] < 160;
     }
+    // The outermost rows are kept beside them: 304 to 319.
+    std::vector<float> outermost = statistics.tensors()[0].outermost;
+    REQUIRE(outermost.size() == outermostRows * 4);
+    std::ranges::sort(outermost);
+    for (size_t i = 0; i < outermost.size(); ++i)
+      CHECK(outermost[i] == 304 + static_cast<float>(i / 4));
   }
   CHECK(std::abs(fromFirstHalf - 1600) < 5 * 28);
 }

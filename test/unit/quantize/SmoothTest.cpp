@@ -7,7 +7,6 @@
 
 using namespace npuc;
 using namespace npuc::quantize;
-using interpret::HostTensor;
 
 namespace {
 
@@ -44,8 +43,7 @@ struct Sample {
       greatest[k] = std::max(greatest[k], rows[i]);
     }
     ThreadPool pool(2);
-    LinearInput input{
-        rows, least, greatest, {HostTensor::of(ElementType::F32, {channels, columns}, weights)}};
+    LinearInput input{rows, least, greatest, {{weights.data(), columns, false}}};
     return searchFactors(input, scale, pool);
   }
 };
