@@ -8,9 +8,9 @@ namespace {
 
 constexpr std::string_view head = ".version 8.4\n.target sm_89\n.address_size 64\n";
 
-constexpr std::string_view registers =
-    "{\n.reg .pred %p<60>; .reg .b16 %h<60>; .reg .b32 %r<60>; .reg .b64 %d<60>; .reg .f32 %f<60>; .reg .f64 %g<60>;\n"
-    ".reg .b64 %a<9>; .reg .b32 %i; .reg .b32 %i<3>;\n";
+constexpr std::string_view registers = "{\n.reg .pred %p<60>; .reg .b16 %h<60>; .reg .b32 %r<60>; .reg .b64 "
+                                       "%d<60>; .reg .f32 %f<60>; .reg .f64 %g<60>;\n"
+                                       ".reg .b64 %a<9>; .reg .b32 %i; .reg .b32 %i<3>;\n";
 constexpr std::string_view threadIndex =
     "mov.u32 %i0, %tid.z; mov.u32 %i1, %ntid.y; mov.u32 %i2, %tid.y; mad.lo.u32 %i0, %i0, %i1, %i2;\n"
     "mov.u32 %i1, %ntid.x; mov.u32 %i2, %tid.x; mad.lo.u32 %i, %i0, %i1, %i2;\n// body\n";
@@ -31,8 +31,8 @@ std::string kernel(unsigned parameters, const std::string &body, const std::stri
     declared.push_back(fmt::format(".param .u64 p{}", k));
     loads += fmt::format("ld.param.u64 %a{0}, [p{0}];\n", k);
   }
-  return fmt::format("{}{}\n.visible .entry k({})\n{}{}{}{}\nret;\n}}\n", head, variables, fmt::join(declared, ", "), registers, loads,
-                     threadIndex, body);
+  return fmt::format("{}{}\n.visible .entry k({})\n{}{}{}{}\nret;\n}}\n", head, variables,
+                     fmt::join(declared, ", "), registers, loads, threadIndex, body);
 }
 
 Run::Run(const std::string &text, Dim3 grid, Dim3 block) {
@@ -66,8 +66,14 @@ Run &Run::go() {
   INFO(diagnostics.text());
   REQUIRE(done);
   report = *done;
-  for (Finding &finding : report.findings)
+  for (Finding &finding : report.findings) {
     finding.line -= first;
+    if (const size_t at = finding.message.find("line "); at != std::string::npos) {
+      size_t digits = 0;
+      const int line = std::stoi(finding.message.substr(at + 5), &digits);
+      finding.message.replace(at + 5, digits, std::to_string(line - static_cast<int>(first)));
+    }
+  }
   return *this;
 }
 
