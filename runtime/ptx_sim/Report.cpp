@@ -116,14 +116,15 @@ std::string Report::text(const Kernel &kernel, const std::string &file) const {
   out += fmt::format("branches at which a warp parted: {}\n", grouped(t.all.divergences));
   if (const std::vector<Excess> lines = worst(*this, kernel); !lines.empty()) {
     out += "\nlines that move most beyond what they need:\n";
-    for (const Excess &e : lines)
-      out += e.counters.requests
-                 ? fmt::format("  {}:{}: {:.2f} sectors a request, {:.2f} would do\n", file, e.line,
-                               ratio(e.counters.sectors, e.counters.requests),
-                               ratio(e.counters.leastSectors, e.counters.requests))
-                 : fmt::format("  {}:{}: {:.2f} wavefronts a request, {:.2f} would do\n", file, e.line,
-                               ratio(e.counters.wavefronts, e.counters.sharedRequests),
-                               ratio(e.counters.leastWavefronts, e.counters.sharedRequests));
+    for (const Excess &e : lines) {
+      const InstructionCounters &c = e.counters;
+      if (c.sectors > c.leastSectors)
+        out += fmt::format("  {}:{}: {:.2f} sectors a request, {:.2f} would do\n", file, e.line,
+                           ratio(c.sectors, c.requests), ratio(c.leastSectors, c.requests));
+      if (c.wavefronts > c.leastWavefronts)
+        out += fmt::format("  {}:{}: {:.2f} wavefronts a request, {:.2f} would do\n", file, e.line,
+                           ratio(c.wavefronts, c.sharedRequests), ratio(c.leastWavefronts, c.sharedRequests));
+    }
   }
   if (findings.empty())
     out += "\nthe checks found nothing\n";
