@@ -1,100 +1,31 @@
 #include "runtime/ptx_sim/Decode.h"
 
+#include "runtime/ptx_sim/DecodeOperands.h"
 #include "runtime/ptx_sim/Execute.h"
 #include "runtime/ptx_sim/Flow.h"
 #include "runtime/ptx_sim/Mma.h"
 
 #include <algorithm>
-#include <bit>
-#include <charconv>
 #include <cstring>
 #include <fmt/format.h>
-#include <limits>
 
 namespace npuc::ptx {
 namespace {
 
 using Kind = Operand::Kind;
 
-constexpr std::pair<std::string_view, Special> specials[] = {
-    {"%tid.x", Special::TidX},
-    {"%tid.y", Special::TidY},
-    {"%tid.z", Special::TidZ},
-    {"%ntid.x", Special::NtidX},
-    {"%ntid.y", Special::NtidY},
-    {"%ntid.z", Special::NtidZ},
-    {"%ctaid.x", Special::CtaidX},
-    {"%ctaid.y", Special::CtaidY},
-    {"%ctaid.z", Special::CtaidZ},
-    {"%nctaid.x", Special::NctaidX},
-    {"%nctaid.y", Special::NctaidY},
-    {"%nctaid.z", Special::NctaidZ},
-    {"%laneid", Special::LaneId},
-    {"%warpid", Special::WarpId},
-    {"%nwarpid", Special::NWarpId},
-    {"%smid", Special::SmId},
-    {"%nsmid", Special::NSmId},
-    {"%gridid", Special::GridId},
-    {"%lanemask_eq", Special::LaneMaskEq},
-    {"%lanemask_le", Special::LaneMaskLe},
-    {"%lanemask_lt", Special::LaneMaskLt},
-    {"%lanemask_ge", Special::LaneMaskGe},
-    {"%lanemask_gt", Special::LaneMaskGt},
-    {"%dynamic_smem_size", Special::DynamicSharedSize},
-    {"%total_smem_size", Special::TotalSharedSize},
-    {"%clock", Special::Clock},
-    {"%clock64", Special::Clock64},
-    {"%globaltimer", Special::GlobalTimer},
-};
-unsigned widthOf(Special special) {
-  return special == Special::GridId || special == Special::Clock64 || special == Special::GlobalTimer ? 8 : 4;
-}
-
-constexpr uint64_t aligned(uint64_t offset, uint64_t align) {
-  return (offset + align - 1) / align * align;
-}
-constexpr unsigned lineBytes = sizeof(Line);
-
-/// The number an immediate stands for in a type.
-std::optional<uint64_t> bitsOf(const Operand &operand, Type type) {
-  switch (operand.kind) {
-  case Kind::Integer:
-    if (type == Type::F32 || type == Type::F64)
-      return std::nullopt;
-    return operand.value;
-  case Kind::Float32:
-    if (type == Type::F64)
-      return std::bit_cast<uint64_t>(
-          static_cast<double>(std::bit_cast<float>(static_cast<uint32_t>(operand.value))));
-    return byteWidth(type) == 4 ? std::optional(operand.value) : std::nullopt;
-  case Kind::Float64:
-    if (type == Type::F32)
-      return std::bit_cast<uint32_t>(static_cast<float>(std::bit_cast<double>(operand.value)));
-    return byteWidth(type) == 8 ? std::optional(operand.value) : std::nullopt;
-  default:
-    return std::nullopt;
-  }
-}
-
-struct Register {
-  Slot slot = noSlot;
-  Type type = Type::B32;
-  int32_t number = -1; ///< Among those whose use is checked.
-};
-
-class Decoder {
+class Decoder : OperandDecoder {
 public:
   Decoder(const Module &module, const Function &function, const Symbols &symbols,
           const LaneFunctions &functions, UnknownOpcodes &unknown, Diagnostics &diagnostics)
-      : module_(module), function_(function), symbols_(symbols), functions_(functions), unknown_(unknown),
-        diagnostics_(diagnostics) {}
+      : OperandDecoder(module, function, symbols, diagnostics), functions_(functions), unknown_(unknown) {}
 
   Kernel run() {
     kernel_.name = function_.name;
     kernel_.line = function_.line;
     kernel_.reqntid = function_.reqntid;
     kernel_.maxntid = function_.maxntid;
-    kernel_.registerBytes = 4 * lineBytes; // The first is where results go that nobody wants.
+    kernel_.registerBytes = 8 * warpSize; // The first is where results go that nobody wants.
     kernel_.constants.resize(1);
     placeParameters();
     placeVariables();
@@ -110,329 +41,6 @@ public:
   }
 
 private:
-  // ---- What is declared.
-
-  std::string where() const {
-    return fmt::format("{}:{}", module_.file, statement_ ? statement_->line : function_.line);
-  }
-  bool fail(std::string what, std::string why = {}, std::string hint = {}) {
-    diagnostics_.error(where(), std::move(what), std::move(why), std::move(hint));
-    return false;
-  }
-
-  void placeParameters() {
-    for (const Variable &p : function_.parameters) {
-      const uint64_t offset = aligned(kernel_.parameterBytes, p.align);
-      if (offset + p.bytes() > 32764) { // PTX ISA, "Kernel Function Parameters".
-        fail("the parameters take more than 32764 bytes", fmt::format("of '{}'", function_.name));
-        return;
-      }
-      kernel_.parameters.push_back(
-          {std::string(p.name), static_cast<uint32_t>(offset), static_cast<uint32_t>(p.bytes()), p.type});
-      kernel_.parameterBytes = static_cast<uint32_t>(offset + p.bytes());
-      placed_[p.name] = {Space::Param, offset};
-    }
-  }
-
-  void placeVariables() {
-    uint64_t shared = 0, local = 0, dynamicAlign = 16;
-    std::vector<std::string_view> dynamic;
-    auto place = [&](const Variable &v) {
-      if (v.space == Space::Shared && v.external) {
-        dynamic.push_back(v.name);
-        dynamicAlign = std::max(dynamicAlign, v.align);
-      } else if (v.space == Space::Shared || v.space == Space::Local) {
-        uint64_t &offset = v.space == Space::Shared ? shared : local;
-        offset = aligned(offset, v.align);
-        placed_[v.name] = {v.space, offset};
-        offset += v.bytes();
-        if (!v.values.empty())
-          fail(fmt::format("'{}' cannot have an initializer", v.name),
-               fmt::format("it lies in {} memory", name(v.space)));
-      }
-    };
-    std::set<std::string_view> used;
-    auto use = [&](auto &&self, const Operand &operand) -> void {
-      if (!operand.name.empty())
-        used.insert(operand.name);
-      for (const Operand &part : operand.parts)
-        self(self, part);
-    };
-    for (const Statement &statement : function_.statements)
-      for (const Operand &operand : statement.operands)
-        use(use, operand);
-    for (const Variable &v : module_.variables)
-      if (used.contains(v.name))
-        place(v);
-    for (const Scope &scope : function_.scopes)
-      for (const Variable &v : scope.variables) {
-        if (v.space != Space::Shared && v.space != Space::Local)
-          fail(fmt::format("'{}' cannot be declared in a function", v.name),
-               fmt::format("it lies in {} memory", name(v.space)),
-               "calls are not supported: let the compiler inline them");
-        else
-          place(v);
-      }
-    if (!dynamic.empty()) {
-      shared = aligned(shared, dynamicAlign);
-      kernel_.hasDynamicShared = true;
-    }
-    for (std::string_view name : dynamic)
-      placed_[name] = {Space::Shared, shared};
-    if (shared > mostSharedBytes)
-      fail("static shared memory is too large",
-           fmt::format("'{}' has {} bytes, a block has up to {}", function_.name, shared, mostSharedBytes));
-    if (local > mostLocalBytes)
-      fail("local memory is too large",
-           fmt::format("'{}' has {} bytes, a thread has up to {}", function_.name, local, mostLocalBytes));
-    kernel_.sharedBytes = static_cast<uint32_t>(shared);
-    kernel_.localBytes = static_cast<uint32_t>(local);
-  }
-  static constexpr uint64_t mostSharedBytes = 227 << 10,
-                            mostLocalBytes = 512 << 10; // Of compute capability 8 and 9.
-
-  const Placed *findPlaced(std::string_view name) const {
-    if (auto at = placed_.find(name); at != placed_.end())
-      return &at->second;
-    auto at = symbols_.find(name);
-    return at == symbols_.end() ? nullptr : &at->second;
-  }
-
-  Slot newSlot(unsigned width) {
-    const uint32_t slot = kernel_.registerBytes;
-    kernel_.registerBytes += static_cast<uint32_t>(aligned(uint64_t{width} * warpSize, lineBytes));
-    return static_cast<Slot>(slot);
-  }
-
-  const Register *findRegister(std::string_view name) {
-    for (uint32_t scope = statement_->scope;; scope = function_.scopes[scope].parent) {
-      if (auto known = registers_.find({scope, name}); known != registers_.end())
-        return &known->second;
-      for (const RegisterRange &range : function_.scopes[scope].registers) {
-        bool is = range.prefix == name;
-        if (range.count) {
-          uint64_t number = 0;
-          is = name.size() > range.prefix.size() && name.starts_with(range.prefix);
-          if (is) {
-            const char *begin = name.data() + range.prefix.size(), *end = name.data() + name.size();
-            const auto parsed = std::from_chars(begin, end, number);
-            is = parsed.ptr == end && parsed.ec == std::errc() && number < *range.count &&
-                 (*begin != '0' || end == begin + 1);
-          }
-        }
-        if (!is)
-          continue;
-        Register r{newSlot(range.type == Type::Pred ? 2 : byteWidth(range.type)), range.type,
-                   static_cast<int32_t>(kernel_.registerNames.size())};
-        kernel_.registerNames.emplace_back(name);
-        return &registers_.emplace(std::pair(scope, name), r).first->second;
-      }
-      if (scope == 0)
-        return nullptr;
-    }
-  }
-
-  // ---- Operands.
-
-  Slot constant(uint64_t bits, unsigned width, bool predicate = false) {
-    width = std::max(width, 2u); // As registers, also for numbers of 8 bits.
-    if (predicate)
-      bits = bits ? ~0u : 0;
-    else if (width < 8)
-      bits &= (uint64_t{1} << (8 * width)) - 1;
-    auto [at, fresh] = constants_.try_emplace({bits, width}, 0);
-    if (fresh) {
-      at->second = static_cast<uint32_t>(kernel_.constants.size() * lineBytes);
-      kernel_.constants.resize(kernel_.constants.size() + width * warpSize / lineBytes);
-      for (unsigned lane = 0; lane < warpSize; ++lane)
-        std::memcpy(reinterpret_cast<std::byte *>(kernel_.constants.data()) + at->second + lane * width,
-                    &bits, width);
-    }
-    return ~static_cast<Slot>(at->second);
-  }
-
-  std::optional<Slot> special(std::string_view name, unsigned width) {
-    for (auto [text, special] : specials)
-      if (text == name) {
-        if (widthOf(special) != width) {
-          fail(fmt::format("'{}' has {} bits", name, 8 * widthOf(special)),
-               fmt::format("the instruction wants {}", 8 * width));
-          return std::nullopt;
-        }
-        if (special >= Special::Clock) {
-          fail(fmt::format("'{}' is read by mov alone", name));
-          return std::nullopt;
-        }
-        auto [at, fresh] = specials_.try_emplace(special, noSlot);
-        if (fresh) {
-          at->second = newSlot(width);
-          kernel_.specials.push_back({special, at->second});
-        }
-        return at->second;
-      }
-    fail(fmt::format("'{}' is not declared", name));
-    return std::nullopt;
-  }
-
-  void uses(int32_t number) { uses_.push_back(number); }
-  void defines(int32_t number) { defines_.push_back(number); }
-
-  bool fits(const Operand &operand, const Register &r, Type type, bool wider) {
-    const bool predicate = type == Type::Pred;
-    if (predicate == (r.type == Type::Pred) &&
-        (byteWidth(r.type) == byteWidth(type) || (wider && byteWidth(r.type) > byteWidth(type))))
-      return true;
-    return fail(fmt::format("register '{}' is of the wrong type", operand.name),
-                fmt::format("it is .{}, the instruction wants .{}", name(r.type), name(type)));
-  }
-
-  /// A register or immediate that is read. `wider`: the register may have more bits.
-  bool source(const Operand &operand, Type type, Slot &slot, bool wider = false, bool checked = true,
-              Register *out = nullptr) {
-    if (operand.negated)
-      return fail("'!' is not possible here");
-    if (operand.kind != Kind::Name) {
-      const std::optional<uint64_t> bits =
-          operand.kind == Kind::Integer || operand.kind == Kind::Float32 || operand.kind == Kind::Float64
-              ? bitsOf(operand, type)
-              : std::nullopt;
-      if (!bits)
-        return fail("an operand is of the wrong kind",
-                    fmt::format("the instruction wants a register or number of type .{}", name(type)));
-      slot = constant(*bits, byteWidth(type), type == Type::Pred);
-      return true;
-    }
-    if (operand.name == "WARP_SZ") {
-      slot = constant(warpSize, byteWidth(type));
-      return true;
-    }
-    if (const Register *r = findRegister(operand.name)) {
-      if (!fits(operand, *r, type, wider))
-        return false;
-      if (checked)
-        uses(r->number);
-      if (out)
-        *out = *r;
-      slot = r->slot;
-      return true;
-    }
-    std::optional<Slot> found = special(operand.name, byteWidth(type));
-    slot = found.value_or(noSlot);
-    return found.has_value();
-  }
-
-  bool destination(const Operand &operand, Type type, Slot &slot, bool wider = false,
-                   Register *out = nullptr) {
-    if (operand.kind != Kind::Name || operand.negated)
-      return fail("the result must be a register");
-    if (operand.name == "_") {
-      slot = 0;
-      if (out)
-        *out = {0, type, -1};
-      return true;
-    }
-    const Register *r = findRegister(operand.name);
-    if (!r)
-      return fail(fmt::format("register '{}' is not declared", operand.name));
-    if (!fits(operand, *r, type, wider))
-      return false;
-    defines(r->number);
-    slot = r->slot;
-    if (out)
-      *out = *r;
-    return true;
-  }
-
-  bool count(size_t least, size_t most) {
-    const size_t given = statement_->operands.size();
-    if (given >= least && given <= most)
-      return true;
-    return fail(fmt::format("'{}' has {} operands", statement_->opcode, given),
-                least == most ? fmt::format("it takes {}", least)
-                              : fmt::format("it takes {} to {}", least, most));
-  }
-  const Operand &operand(size_t k) const { return statement_->operands[k]; }
-
-  /// [register + offset], [variable + offset] or [number].
-  bool address(const Operand &operand, Space space, Slot &slot, int64_t &offset, bool &wide) {
-    if (operand.kind != Kind::Address || operand.parts.size() != 1)
-      return fail("an address in brackets is missing");
-    const Operand &base = operand.parts[0];
-    offset = static_cast<int64_t>(operand.value);
-    wide = true;
-    if (base.kind == Kind::Integer) {
-      slot = constant(base.value, 8);
-      return true;
-    }
-    if (base.kind != Kind::Name || base.negated)
-      return fail("an address is a register, a variable or a number");
-    if (const Register *r = findRegister(base.name)) {
-      wide = byteWidth(r->type) == 8;
-      if (r->type == Type::Pred || byteWidth(r->type) < 4)
-        return fail(fmt::format("'{}' is no address", base.name), fmt::format("it is .{}", name(r->type)));
-      uses(r->number);
-      slot = r->slot;
-      return true;
-    }
-    const Placed *placed = findPlaced(base.name);
-    if (!placed)
-      return fail(fmt::format("'{}' is not declared", base.name));
-    const bool same = placed->space == space || (placed->space == Space::Const && space == Space::Global);
-    if (!same && space != Space::Generic)
-      return fail(fmt::format("'{}' lies in {} memory", base.name, name(placed->space)),
-                  fmt::format("the instruction is for {}", name(space)));
-    const uint64_t window = space != Space::Generic          ? 0
-                            : placed->space == Space::Shared ? sharedWindow
-                            : placed->space == Space::Local  ? localWindow
-                            : placed->space == Space::Param  ? parameterWindow
-                                                             : 0;
-    slot = constant(placed->address + window, 8);
-    return true;
-  }
-
-  /// A vector's or one register's elements as pairs of slot and width.
-  bool elements(const Operand &operand, size_t wanted, Type type, bool written, Instruction &i) {
-    const std::vector<Operand> one =
-        operand.kind == Kind::Vector ? std::vector<Operand>() : std::vector{operand};
-    const std::vector<Operand> &parts = operand.kind == Kind::Vector ? operand.parts : one;
-    if (parts.size() != wanted)
-      return fail(fmt::format("the vector has {} elements", parts.size()),
-                  fmt::format("the instruction wants {}", wanted));
-    i.list = static_cast<uint32_t>(kernel_.lists.size());
-    i.listCount = static_cast<uint8_t>(2 * wanted);
-    for (const Operand &part : parts) {
-      Slot slot = noSlot;
-      Register r{noSlot, type, -1};
-      const bool good =
-          written ? destination(part, type, slot, true, &r) : source(part, type, slot, true, true, &r);
-      if (!good)
-        return false;
-      kernel_.lists.push_back(slot);
-      kernel_.lists.push_back(
-          static_cast<int32_t>(std::max(2u, byteWidth(r.slot == noSlot ? type : r.type))));
-    }
-    return true;
-  }
-
-  /// Registers of an operand of mma or ldmatrix, appended to the list that the instruction began.
-  bool fragment(const Operand &operand, size_t wanted, Type type, bool written) {
-    const std::vector<Operand> one =
-        operand.kind == Kind::Vector ? std::vector<Operand>() : std::vector{operand};
-    const std::vector<Operand> &parts = operand.kind == Kind::Vector ? operand.parts : one;
-    if (parts.size() != wanted)
-      return fail(fmt::format("a matrix has {} registers", parts.size()),
-                  fmt::format("the instruction wants {}", wanted));
-    for (const Operand &part : parts) {
-      Slot slot = noSlot;
-      if (!(written ? destination(part, type, slot) : source(part, type, slot)))
-        return false;
-      kernel_.lists.push_back(slot);
-    }
-    return true;
-  }
-
-  // ---- Instructions.
-
   void instruction(const Statement &statement) {
     statement_ = &statement;
     uses_.clear();
@@ -731,15 +339,14 @@ private:
         i.a = constant(placed->address, byteWidth(i.type));
         return lanes(i, key);
       }
-      for (auto [text, special] : specials)
-        if (text == from.name &&
-            (special == Special::Clock || special == Special::Clock64 || special == Special::GlobalTimer)) {
-          i.run = execute::clock;
-          i.operation = static_cast<uint8_t>(special);
-          i.width = static_cast<uint8_t>(byteWidth(i.type));
-          return i.width == widthOf(special) ||
-                 fail(fmt::format("'{}' has {} bits", from.name, 8 * widthOf(special)));
-        }
+      const std::optional<Special> special = specialFromName(from.name);
+      if (special && *special >= Special::Clock) {
+        i.run = execute::clock;
+        i.operation = static_cast<uint8_t>(*special);
+        i.width = static_cast<uint8_t>(byteWidth(i.type));
+        return i.width == byteWidth(*special) ||
+               fail(fmt::format("'{}' has {} bits", from.name, 8 * byteWidth(*special)));
+      }
     }
     if (!source(from, i.type, i.a, false, false, &a))
       return false;
@@ -1018,20 +625,8 @@ private:
            fragment(operand(3), i.mma->c, type, false);
   }
 
-  const Module &module_;
-  const Function &function_;
-  const Symbols &symbols_;
   const LaneFunctions &functions_;
   UnknownOpcodes &unknown_;
-  Diagnostics &diagnostics_;
-  Kernel kernel_;
-  Symbols placed_;
-  std::map<std::pair<uint32_t, std::string_view>, Register> registers_;
-  std::map<std::pair<uint64_t, unsigned>, uint32_t> constants_;
-  std::map<Special, Slot> specials_;
-  const Statement *statement_ = nullptr;
-  const Match *match_ = nullptr;
-  std::vector<int32_t> uses_, defines_;
 };
 
 } // namespace

@@ -1,6 +1,7 @@
 #include "runtime/ptx_sim/Opcodes.h"
 
 #include <algorithm>
+#include <fmt/format.h>
 #include <map>
 
 namespace npuc::ptx {
@@ -344,6 +345,19 @@ const std::multimap<std::string_view, Pattern> &patterns() {
 }
 
 } // namespace
+
+std::string listInstructions() {
+  std::string text;
+  for (const Row &row : rows) {
+    text += row.pattern;
+    if (*row.types)
+      text += fmt::format("    .T: {}", row.types);
+    if (*row.secondTypes)
+      text += fmt::format("    .S: {}", row.secondTypes);
+    text += '\n';
+  }
+  return text;
+}
 
 bool Match::has(std::string_view token) const {
   return std::ranges::find(tokens, token) != tokens.end();

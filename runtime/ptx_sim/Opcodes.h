@@ -67,6 +67,9 @@ struct Match {
   bool has(std::string_view token) const;
 };
 
+/// A line for each form that is known: its pattern, and the types that ".T" and ".S" stand for.
+std::string listInstructions();
+
 /// The row that takes `opcode`, or nothing.
 std::optional<Match> match(std::string_view opcode);
 

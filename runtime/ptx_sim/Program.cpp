@@ -88,7 +88,7 @@ void tell(const UnknownOpcodes &unknown, const std::string &file, Diagnostics &d
                       fmt::format("it stands at line{} {}{}", sorted.size() > 1 ? "s" : "",
                                   fmt::join(sorted, ", "), more ? fmt::format(" and {} more", more) : ""),
                       opcode.starts_with("call") ? "calls are not supported: let the compiler inline them"
-                                                 : "docs/ptx-sim.md lists what is known");
+                                                 : "npurun ptx --instructions lists those that are known");
   }
 }
 

@@ -1,5 +1,6 @@
 #include "tools/npurun/Ptx.h"
 
+#include "runtime/ptx_sim/Opcodes.h"
 #include "runtime/ptx_sim/Simulator.h"
 #include "support/File.h"
 #include "tools/npurun/RunArtifact.h"
@@ -335,6 +336,13 @@ int runPtx(int argc, char **argv) {
                  "of a warp, beyond which it counts as endless; 0: no limit");
   app.add_option("--threads", options.threads, "of this machine; 0: one for each processor")
       ->check(CLI::Range(0u, mostThreads));
+  app.add_flag_callback(
+      "--instructions",
+      [] {
+        fmt::print("{}", ptx::listInstructions());
+        throw CLI::Success();
+      },
+      "list the instructions that are known: of [.a|.b] one may be there, of (.a|.b) one must");
   app.add_flag("--json", options.json, "the report as JSON");
   app.add_option("--diagnostics", options.diagnosticsForm, "form of errors: text or json")
       ->check(CLI::IsMember({"text", "json"}));
