@@ -83,10 +83,10 @@ NPUC_LANES void eachSum(F body) {
       body(r, lane, lane / 4 + 8 * (r / 2), 2 * (lane % 4) + r % 2);
 }
 
-template <typename A, typename B, unsigned K, bool HalfC, bool HalfD>
+template <typename A, typename B, unsigned K, bool HalfSums>
 void floats(const MmaArguments &x) {
   float sums[16][8];
-  if constexpr (HalfC) {
+  if constexpr (HalfSums) {
     for (unsigned r = 0; r < 2; ++r)
       for (unsigned k = 0; k < 64; ++k)
         sums[k / 8 + 8 * r][k % 8] = Half::load(static_cast<const Number<uint16_t> *>(x.c[r])[k]);
@@ -96,7 +96,7 @@ void floats(const MmaArguments &x) {
     });
   }
   multiply<A, B, 16, K, float, float>(x, sums);
-  if constexpr (HalfD) {
+  if constexpr (HalfSums) {
     for (unsigned r = 0; r < 2; ++r)
       for (unsigned k = 0; k < 64; ++k)
         static_cast<Number<uint16_t> *>(x.d[r])[k] = Half::store(sums[k / 8 + 8 * r][k % 8]);
@@ -138,14 +138,12 @@ void doubles(const MmaArguments &x) {
   });
 }
 
-#define NPUC_HALF_ROWS(k, name, A, B, a, b)                                                                  \
-  {"m16n8k" #k ".f32." name ".f32", a, b, 4, 4, 4 * k, 4, floats<A, B, k, false, false>},                    \
-      {"m16n8k" #k ".f32." name ".f16", a, b, 2, 4, 4 * k, 4, floats<A, B, k, true, false>},                 \
-      {"m16n8k" #k ".f16." name ".f32", a, b, 4, 2, 4 * k, 4, floats<A, B, k, false, true>}, {               \
-    "m16n8k" #k ".f16." name ".f16", a, b, 2, 2, 4 * k, 4, floats<A, B, k, true, true>                       \
-  }
 #define NPUC_F32_ROW(k, name, A, B, a, b)                                                                    \
-  {"m16n8k" #k ".f32." name ".f32", a, b, 4, 4, 4 * k, 4, floats<A, B, k, false, false>}
+  {"m16n8k" #k ".f32." name ".f32", a, b, 4, 4, 4 * k, 4, floats<A, B, k, false>}
+#define NPUC_HALF_ROWS(k, name, A, B, a, b)                                                                  \
+  NPUC_F32_ROW(k, name, A, B, a, b), {                                                                       \
+    "m16n8k" #k ".f16." name ".f16", a, b, 2, 2, 4 * k, 4, floats<A, B, k, true>                             \
+  }
 #define NPUC_BYTE_ROWS(name, A, B)                                                                           \
   {"m8n8k16.s32." name ".s32", 1, 1, 2, 2, 32, 4, integers<A, B, 8, 16>},                                    \
       {"m16n8k16.s32." name ".s32", 2, 1, 4, 4, 64, 4, integers<A, B, 16, 16>}, {                            \

@@ -193,10 +193,12 @@ constexpr Row rows[] = {
 
     // Tensor cores: the shapes of sm_80 and, of fp8, sm_89. The types are those of d, a, b and c.
     {"movmatrix.sync.aligned.m8n8.trans.b16", "", "", Family::MoveMatrix, Class::Shuffle},
-    NPUC_MMA("(.m16n8k8|.m16n8k16)", "(.f16|.f32)", ".f16.f16", "(.f16|.f32)"),
+    NPUC_MMA("(.m16n8k8|.m16n8k16)", ".f16", ".f16.f16", ".f16"),
+    NPUC_MMA("(.m16n8k8|.m16n8k16)", ".f32", ".f16.f16", ".f32"),
     NPUC_MMA("(.m16n8k8|.m16n8k16)", ".f32", ".bf16.bf16", ".f32"),
     NPUC_MMA("(.m16n8k4|.m16n8k8)", ".f32", ".tf32.tf32", ".f32"),
-    NPUC_MMA("(.m16n8k16|.m16n8k32)", "(.f16|.f32)", "(.e4m3|.e5m2)(.e4m3|.e5m2)", "(.f16|.f32)"),
+    NPUC_MMA("(.m16n8k16|.m16n8k32)", ".f16", "(.e4m3|.e5m2)(.e4m3|.e5m2)", ".f16"),
+    NPUC_MMA("(.m16n8k16|.m16n8k32)", ".f32", "(.e4m3|.e5m2)(.e4m3|.e5m2)", ".f32"),
     NPUC_MMA("(.m8n8k16|.m16n8k16|.m16n8k32)", "[.satfinite].s32", "(.s8|.u8)(.s8|.u8)", ".s32"),
     NPUC_MMA(".m8n8k4", "[.rn].f64", ".f64.f64", ".f64"),
 };

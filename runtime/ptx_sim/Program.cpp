@@ -37,7 +37,7 @@ void placeVariables(const Module &module, Program &program, Symbols &symbols, Di
   uint64_t next = variablesBase;
   for (const Variable &v : module.variables) {
     const std::string where = fmt::format("{}:{}", module.file, v.line);
-    if (v.space == Space::Shared || v.space == Space::Local)
+    if (v.space == Space::Shared)
       continue; // Each kernel that uses it places it.
     if (v.space != Space::Global && v.space != Space::Const) {
       diagnostics.error(where, fmt::format("'{}' cannot be declared in a module", v.name),

@@ -187,7 +187,7 @@ TEST_CASE("memory that nothing has written") {
   CHECK(run.findings() == Findings{"uninitialized-memory at 2: thread (9, 0, 0) of block (0, 0, 0): reads 4 "
                                    "bytes of array 0 at byte 36, which "
                                    "nothing has written, 1 times"});
-  CHECK(found(kernel(1, "ld.local.u32 %r1, [l];", ".local .u32 l;"), {1, 1, 1}) ==
+  CHECK(found(kernel(1, ".local .u32 l; ld.local.u32 %r1, [l];"), {1, 1, 1}) ==
         Findings{"uninitialized-memory at 1: thread (0, 0, 0) of block (0, 0, 0): reads 4 bytes of local "
                  "memory at 0x0, which nothing has written, "
                  "1 times"});

@@ -6,7 +6,7 @@
 namespace npuc::ptx::test {
 namespace {
 
-constexpr std::string_view head = ".version 8.4\n.target sm_89\n.address_size 64\n";
+constexpr std::string_view head = ".version 8.7\n.target sm_90\n.address_size 64\n";
 
 constexpr std::string_view registers = "{\n.reg .pred %p<60>; .reg .b16 %h<60>; .reg .b32 %r<60>; .reg .b64 "
                                        "%d<60>; .reg .f32 %f<60>; .reg .f64 %g<60>;\n"

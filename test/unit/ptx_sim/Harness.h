@@ -8,7 +8,7 @@
 
 namespace npuc::ptx::test {
 
-/// A module of sm_89 with one kernel "k". Its parameters are addresses p0, p1, …, of which %a0, %a1, … hold
+/// A module of sm_90 with one kernel "k". Its parameters are addresses p0, p1, …, of which %a0, %a1, … hold
 /// the values. Besides: %i is the linear index of the thread in its block; registers %p, %h, %r, %d of
 /// predicates, 16, 32 and 64 bits, %f and %g of fp32 and fp64, 60 of each.
 std::string kernel(unsigned parameters, const std::string &body, const std::string &variables = "");

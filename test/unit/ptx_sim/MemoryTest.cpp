@@ -36,14 +36,17 @@ st.global.v4.b32 [%a0], {%r1, %r2, %r3, %r4}; st.global.f32 [%a0 + 16], %f1;)",
 }
 
 TEST_CASE("shared, local and parameter memory by generic addresses") {
-  Run run(kernel(1, R"(mov.u64 %d1, s; cvta.shared.u64 %d1, %d1; mov.u64 %d2, l; cvta.local.u64 %d2, %d2;
+  Run run(
+      kernel(
+          1,
+          R"(.local .u32 l; mov.u64 %d1, s; cvta.shared.u64 %d1, %d1; mov.u64 %d2, l; cvta.local.u64 %d2, %d2;
 st.u32 [%d1 + 4], 11; bar.warp.sync 15; st.u32 [%d2], %i; ld.shared.u32 %r1, [s + 4]; ld.local.u32 %r2, [l];
 isspacep.shared %p1, %d1; isspacep.local %p2, %d1; isspacep.global %p3, %a0; selp.u32 %r3, 1, 0, %p1; @%p2 add.u32 %r3, %r3, 10;
 @%p3 add.u32 %r3, %r3, 100; cvta.to.shared.u64 %d3, %d1; cvt.u32.u64 %r4, %d3;
 mul.wide.u32 %d4, %i, 16; add.s64 %d4, %a0, %d4; st.global.v4.u32 [%d4], {%r1, %r2, %r3, %r4};)",
-                 ".shared .u32 other; .shared .align 16 .b8 s[16]; .local .u32 l;"), // `other` is not used,
-                                                                                     // so s lies at 0.
-          {}, {4, 1, 1});
+          ".shared .u32 other; .shared .align 16 .b8 s[16];"), // `other` is not used,
+                                                               // so s lies at 0.
+      {}, {4, 1, 1});
   run.fresh(64).go();
   CHECK(run.findings() == std::vector<std::string>{});
   const auto got = run.get<uint32_t>(0);
@@ -69,10 +72,10 @@ st.global.v4.u32 [%a0], {%r1, %r2, %r3, %r4}; st.global.u32 [%a0 + 16], %r5;)",
 
 TEST_CASE("atomics") {
   // 64 threads on one word each.
-  const std::string text = kernel(1, R"(mov.b16 %h5, 0x3f80;
+  const std::string text = kernel(1, R"(mov.b16 %h5, 0x3f80; mov.b32 %r5, 0x3c004000;
 atom.global.add.u32 %r1, [%a0], 1; red.global.max.s32 [%a0 + 4], %i; atom.global.min.u32 %r1, [%a0 + 8], %i;
 red.global.or.b32 [%a0 + 12], 6; atom.global.inc.u32 %r1, [%a0 + 16], 9; atom.global.dec.u32 %r1, [%a0 + 20], 9;
-red.global.add.f32 [%a0 + 24], 0f3F800000; red.global.add.noftz.f16x2 [%a0 + 28], 0x3c004000; red.global.add.u64 [%a0 + 32], 0x100000000;
+red.global.add.f32 [%a0 + 24], 0f3F800000; red.global.add.noftz.f16x2 [%a0 + 28], %r5; red.global.add.u64 [%a0 + 32], 0x100000000;
 setp.eq.u32 %p1, %i, 3; @%p1 atom.global.cas.b32 %r2, [%a0 + 40], 5, 77; @%p1 atom.global.exch.b32 %r3, [%a0 + 44], %r2;
 red.global.add.noftz.bf16 [%a0 + 48], %h5;)");
   Run two(text, {2, 1, 1});
