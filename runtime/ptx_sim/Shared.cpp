@@ -8,7 +8,7 @@ namespace npuc::ptx {
 SharedMemory::SharedMemory(uint32_t bytes, unsigned warps, unsigned granule)
     : warps_(warps), shift_(static_cast<unsigned>(std::countr_zero(granule))), data_(bytes), written_(bytes),
       writes_((bytes >> shift_) + 1), reads_(writes_.size() * warps), copying_(writes_.size()),
-      copyingLane_(writes_.size()), clocks_(size_t{warps} * warps) {
+      copyingThread_(writes_.size()), clocks_(size_t{warps} * warps) {
   reset();
 }
 
@@ -36,6 +36,10 @@ void SharedMemory::arrive(unsigned warp, Clocks &joined) {
 void SharedMemory::leave(unsigned warp, const Clocks &joined) {
   for (unsigned w = 0; w < warps_; ++w)
     clock(warp, w) = std::max(clock(warp, w), joined[w]);
+}
+
+SharedMemory::Conflict SharedMemory::unfinished(uint32_t g) const {
+  return {{copyingThread_[g] / 32u, copyingThread_[g] % 32u, copying_[g] - 1}, Access::Write, true};
 }
 
 std::optional<SharedMemory::Conflict> SharedMemory::conflict(uint32_t g, Access access, Who who,
@@ -68,7 +72,7 @@ std::optional<SharedMemory::Conflict> SharedMemory::access(uint32_t offset, uint
   const uint32_t now = clock(who.warp, who.warp);
   for (uint32_t g = offset >> shift_; g <= (offset + bytes - 1) >> shift_; ++g) {
     if (copying_[g] && !found)
-      found = Conflict{{who.warp, copyingLane_[g], copying_[g] - 1}, Access::Write, true};
+      found = unfinished(g);
     if (!found)
       found = conflict(g, access, who, changes);
     if (access == Access::Read) {
@@ -94,10 +98,9 @@ std::optional<SharedMemory::Conflict> SharedMemory::copy(uint32_t offset, uint32
       continue;
     }
     if (!found)
-      found = copying_[g] ? Conflict{{who.warp, copyingLane_[g], copying_[g] - 1}, Access::Write, true}
-                          : conflict(g, Access::Write, who, true);
+      found = copying_[g] ? unfinished(g) : conflict(g, Access::Write, who, true);
     copying_[g] = who.instruction + 1;
-    copyingLane_[g] = static_cast<uint8_t>(who.lane);
+    copyingThread_[g] = static_cast<uint16_t>(who.warp * 32 + who.lane);
   }
   return found;
 }

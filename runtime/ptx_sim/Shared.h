@@ -63,14 +63,15 @@ private:
 
   uint32_t &clock(unsigned warp, unsigned of) { return clocks_[warp * warps_ + of]; }
   std::optional<Conflict> conflict(uint32_t g, Access access, Who who, bool changes);
+  Conflict unfinished(uint32_t g) const;
 
   unsigned warps_, shift_;
   std::vector<std::byte> data_;
   std::vector<uint8_t> written_;
   std::vector<Write> writes_;
-  std::vector<Read> reads_;       ///< Of each granule, by warp.
-  std::vector<uint32_t> copying_; ///< The instruction plus 1 of a copy on its way.
-  std::vector<uint8_t> copyingLane_;
+  std::vector<Read> reads_;             ///< Of each granule, by warp.
+  std::vector<uint32_t> copying_;       ///< The instruction plus 1 of a copy on its way.
+  std::vector<uint16_t> copyingThread_; ///< Of the block, that copies.
   Clocks clocks_;
 };
 

@@ -102,6 +102,16 @@ TEST_CASE("a missing wait for cp.async, and a barrier without one") {
                  "unfinished-copy at 4: thread (0, 0, 0) of block (0, 0, 0): reads shared memory into which "
                  "thread (0, 0, 0) copies at line 2, a "
                  "cp.async that was not waited for, 64 times"});
+  // By another warp.
+  CHECK(found(kernel(1,
+                     "setp.ge.u32 %p1, %i, 32; mov.u32 %r1, s; and.b32 %r2, %i, 31; mad.lo.u32 %r2, %r2, 4, "
+                     "%r1; st.shared.u32 [%r1 + 400], 0;\n"
+                     "@!%p1 cp.async.ca.shared.global [%r2], [%a0], 4;\nbar.sync 0;\n@%p1 ld.shared.u32 %r3, "
+                     "[%r2]; cp.async.wait_all;",
+                     shared))
+            .back() == "unfinished-copy at 4: thread (32, 0, 0) of block (0, 0, 0): reads shared memory into "
+                       "which thread (0, 0, 0) copies at "
+                       "line 2, a cp.async that was not waited for, 32 times");
   // Waited for, but not by a barrier for what others copied.
   const std::string other = "add.u32 %r3, %i, 32; and.b32 %r3, %r3, 63; mad.lo.u32 %r3, %r3, 4, %r1;\n";
   const Findings race =
