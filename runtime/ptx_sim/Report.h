@@ -73,7 +73,7 @@ struct Report {
 
   Totals totals(const Kernel &kernel) const;
   std::string text(const Kernel &kernel, const std::string &file) const;
-  /// As docs/ptx-sim.md tells, with "schema_version".
+  /// With "schema_version".
   std::string json(const Kernel &kernel) const;
 };
 
