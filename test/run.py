@@ -88,9 +88,10 @@ def e2e(build, scratch):
     import contributed
     import models
     import operators
+    import ptx
     import quantized
 
-    for cases in (contributed.cases, models.cases, operators.cases, quantized.cases):
+    for cases in (contributed.cases, models.cases, operators.cases, ptx.cases, quantized.cases):
         for name, ok, detail in cases(build, scratch):
             yield f"e2e/{name}", ok, detail
 

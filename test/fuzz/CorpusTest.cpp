@@ -34,6 +34,9 @@ TEST_CASE("streams of the corpus") {
 TEST_CASE("arrays of the corpus") {
   CHECK(runAll("arrays", npuc::fuzz::arrays) > 0);
 }
+TEST_CASE("PTX of the corpus") {
+  CHECK(runAll("ptx", npuc::fuzz::ptx) > 0);
+}
 TEST_CASE("descriptions of the corpus") {
   CHECK(runAll("description", npuc::fuzz::description) > 0);
 }

@@ -6,6 +6,7 @@
 #include "backends/npu/target/Target.h"
 #include "runtime/artifact/Artifact.h"
 #include "runtime/artifact/Format.h"
+#include "runtime/ptx_sim/Program.h"
 #include "support/Npz.h"
 #include "test/fuzz/Require.h"
 #include "test/fuzz/ScratchFile.h"
@@ -127,6 +128,25 @@ void description(const uint8_t *data, size_t size) {
     return;
   auto again = target::parse(target::toJson(*target), "again.json", {}, diagnostics);
   require(again && google::protobuf::util::MessageDifferencer::Equals(*target, *again));
+}
+
+void ptx(const uint8_t *data, size_t size) {
+  Diagnostics diagnostics;
+  const auto program =
+      ptx::Program::load({reinterpret_cast<const char *>(data), size}, "fuzz.ptx", diagnostics);
+  require((program == nullptr) == diagnostics.hasErrors());
+  if (!program)
+    return;
+  for (const ptx::Kernel &kernel : program->kernels)
+    for (const ptx::Instruction &i : kernel.code) {
+      for (ptx::Slot slot : {i.d, i.d2, i.a, i.b, i.c, i.e, i.guard})
+        require(slot == ptx::noSlot ||
+                (slot >= 0 ? static_cast<uint32_t>(slot) < kernel.registerBytes
+                           : static_cast<size_t>(~slot) < kernel.constants.size() * sizeof(ptx::Line)));
+      require(i.uses + i.useCount <= kernel.lists.size() && i.defines + i.defineCount <= kernel.lists.size());
+      require(i.flow != ptx::Flow::Next || i.run);
+      require(i.flow != ptx::Flow::Branch || i.target < kernel.code.size());
+    }
 }
 
 } // namespace npuc::fuzz

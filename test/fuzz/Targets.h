@@ -20,6 +20,8 @@ void streams(const uint8_t *data, size_t size);
 void arrays(const uint8_t *data, size_t size);
 /// Parses the bytes as a target's description; what is taken prints, and what is printed parses to the same.
 void description(const uint8_t *data, size_t size);
+/// Parses the bytes as PTX and decodes its kernels; what is taken has places for all operands.
+void ptx(const uint8_t *data, size_t size);
 /// Imports the bytes as an ONNX model, asks what stands in the way of compiling it for `toy`, and lowers it
 /// to loops where nothing does. Only where the compiler is built.
 void model(const uint8_t *data, size_t size);

@@ -1,7 +1,7 @@
 """Text tests: each file says in RUN lines what to do and in CHECK lines what must come out.
 
 Tools by name: npu-opt, npuc, npurun and whatever else the build has; FileCheck, not. %models is the folder of exported graphs.
-The scripts of tools/ by name: %model, %arrays, %fails, %interrupt; %generate-docs is docs/generate.py.
+The scripts of tools/ by name: %model, %arrays, %fails, %interrupt; %python; %generate-docs is docs/generate.py.
 """
 import os
 
@@ -23,6 +23,7 @@ python = os.path.join(cache, "npuc", "venv", "bin", "python")  # made by ./dev s
 for script in ("model", "arrays", "fails", "interrupt"):
     substitution = f"{python} {os.path.join(config.test_source_root, 'tools', script + '.py')}"
     config.substitutions.append((f"%{script}\\b", substitution))
+config.substitutions.append((r"%python\b", python))
 config.substitutions.append((r"%generate-docs\b", f"{python} {os.path.join(config.npuc_source, 'docs', 'generate.py')} {config.npuc_tools}"))
 config.environment["NPUC_LLVM"] = os.path.dirname(config.llvm_tools)
 config.excludes = ["Inputs", "tools"]

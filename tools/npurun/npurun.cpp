@@ -1,11 +1,18 @@
-// npurun: runs an artifact, or says how long a run would take.
+// npurun: runs an artifact, or says how long a run would take; npurun ptx: runs a kernel of a PTX file.
+#include "tools/npurun/Ptx.h"
 #include "tools/npurun/RunArtifact.h"
+
+#include <string_view>
 
 int main(int argc, char **argv) {
   using namespace npuc::tool;
+  if (argc > 1 && std::string_view(argv[1]) == "ptx")
+    return runPtx(argc - 1, argv + 1);
   RunOptions options;
   std::string file, diagnosticsForm = "text";
   CLI::App app{"Runs an artifact that npuc compiled, or says how long a run would take.", "npurun"};
+  app.footer("Subcommands:\n  ptx                         Runs a kernel of a PTX file on this machine, "
+             "without a GPU.");
   app.set_version_flag("--version", std::string("npurun ") + npurt_version());
   app.add_option("FILE", file, "an artifact (.npa)")->required();
   options.add(app);
