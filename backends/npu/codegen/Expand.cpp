@@ -58,8 +58,11 @@ public:
   Expander(func::FuncOp function, const target::TargetDescription &target) : function(function) {
     cores = target.topology().devices() * target.topology().clusters_per_device() *
             target.topology().cores_per_cluster();
-    for (const target::DmaClass &dma : target.dma())
+    for (const target::DmaClass &dma : target.dma()) {
       multicasts |= dma.multicast();
+      // A part's start takes time too: all of it must take several times that.
+      bytesWorthParts = std::max(bytesWorthParts, int64_t(4 * dma.startup_cycles() * dma.bytes_per_cycle()));
+    }
   }
 
   FailureOr<schedule::TileGraph> run() {
@@ -352,6 +355,70 @@ private:
                    [&](const Sent &s) { return s.from.memory == memory || s.to.memory == memory; });
   }
 
+  /// A part of a region: from `begin` to `end` along one of its dimensions.
+  struct Part {
+    size_t dimension;
+    int64_t begin, end;
+    bool isLast; ///< Of what its core sent.
+  };
+
+  /// The parts in which `source` is copied: what cores of the loop before this one sent of it last comes
+  /// last, so that the rest need not wait for it. None if it is not put together so, or there is no time to
+  /// be won.
+  SmallVector<Part> partsOf(const MemoryView &source) const {
+    if (!isReachedByAll(source) ||
+        int64_t(byteSize(source.memory->type, source.elements())) < bytesWorthParts)
+      return {};
+    SmallVector<Part> parts;
+    llvm::SmallDenseSet<uint32_t> seen;
+    for (const Sent &sent : llvm::reverse(sentByLast)) {
+      bool isLast = seen.insert(sent.core).second;
+      if (sent.to.memory != source.memory || sent.to.strides != source.strides)
+        continue;
+      // It must be cut along one dimension only, the same as all others.
+      SmallVector<size_t> cut;
+      for (size_t d = 0; d < source.sizes.size(); ++d)
+        if (sent.to.sizes[d] != source.sizes[d])
+          cut.push_back(d);
+      if (cut.size() != 1 || (!parts.empty() && parts.front().dimension != cut[0]))
+        continue;
+      int64_t stride = source.strides[cut[0]], distance = sent.to.offset - source.offset;
+      int64_t begin = distance / stride;
+      if (distance % stride == 0 && begin >= 0 && begin + sent.to.sizes[cut[0]] <= source.sizes[cut[0]])
+        parts.push_back({cut[0], begin, begin + sent.to.sizes[cut[0]], isLast});
+    }
+    llvm::sort(parts, [](const Part &a, const Part &b) { return a.begin < b.begin; });
+    SmallVector<Part> merged;
+    for (const Part &part : parts) {
+      if (part.begin != (merged.empty() ? 0 : merged.back().end))
+        return {};
+      if (!merged.empty() && merged.back().isLast == part.isLast)
+        merged.back().end = part.end;
+      else
+        merged.push_back(part);
+    }
+    if (merged.size() < 2 || merged.back().end != source.sizes[merged.back().dimension])
+      return {};
+    llvm::stable_sort(merged, [](const Part &a, const Part &b) { return a.isLast < b.isLast; });
+    return merged;
+  }
+
+  static MemoryView slice(MemoryView view, const Part &part) {
+    view.offset += part.begin * view.strides[part.dimension];
+    view.sizes[part.dimension] = part.end - part.begin;
+    return view;
+  }
+
+  /// Calls `piece` for the pieces of a copy, each inside one shard, in the order in which they come.
+  void forEachArrival(const MemoryView &source, const MemoryView &target,
+                      llvm::function_ref<void(const MemoryView &, const MemoryView &)> piece) const {
+    SmallVector<Part> parts = partsOf(source);
+    if (parts.empty())
+      return forEachPiece(source, target, piece);
+    for (const Part &part : parts)
+      forEachPiece(slice(source, part), slice(target, part), piece);
+  }
+
   LogicalResult copy(npu::CopyOp op, ArrayRef<Frame *> frames) {
     struct Transfer {
       Frame *frame;
@@ -394,7 +461,7 @@ private:
           together.push_back(transfers[j].frame);
         }
       if (together.size() == 1) {
-        forEachPiece(first.source, first.target, [&](const MemoryView &from, const MemoryView &to) {
+        forEachArrival(first.source, first.target, [&](const MemoryView &from, const MemoryView &to) {
           bool arrives = to.memory->space == isa::Space::Scratchpad;
           emitCopy(op, arrives ? first.frame->core : issuer(from, first.frame->core), from, to, {});
         });
@@ -406,7 +473,7 @@ private:
             groupOf(transfers[j].target) = shared;
         SmallVector<uint16_t> multicast =
             llvm::map_to_vector(together, [](Frame *f) { return uint16_t(f->core); });
-        forEachPiece(first.source, first.target, [&](const MemoryView &from, const MemoryView &to) {
+        forEachArrival(first.source, first.target, [&](const MemoryView &from, const MemoryView &to) {
           // The cores take turns, so that their DMA engines share the work.
           emitCopy(op, issuer(from, together[nextIssuer++ % together.size()]->core), from, to, multicast);
         });
@@ -787,6 +854,7 @@ private:
   func::FuncOp function;
   int64_t cores = 1;
   bool multicasts = false;
+  int64_t bytesWorthParts = 0; // for a copy to be made in parts
   schedule::TileGraph graph;
   std::deque<Memory> memories;
   llvm::MapVector<const Memory *, PendingFill> fills;

@@ -4,6 +4,7 @@
 #include <array>
 #include <fmt/format.h>
 #include <numeric>
+#include <ranges>
 #include <set>
 #include <tuple>
 
@@ -143,11 +144,37 @@ std::vector<uint32_t> Plan::orderByConsumer() const {
   return order;
 }
 
+void Plan::moveAhead(std::vector<uint32_t> &order) const {
+  const TileGraph &graph = problem.graph;
+  auto isTransfer = [&](uint32_t i) { return graph.operations[i].engine == isa::Engine::Dma; };
+  auto cycles = [&](uint32_t i) { return choicesOf(i).front().price.cycles; };
+  // When each would start if engines ran in this order and transfers took no time.
+  std::vector<int64_t> latest(order.size()), finish(order.size());
+  std::vector<std::array<int64_t, 2>> free(problem.limits.cores); // the matrix and vector engines
+  for (uint32_t i : order) {
+    for (uint32_t p : predecessors[i])
+      latest[i] = std::max(latest[i], finish[p]);
+    finish[i] = latest[i];
+    if (isTransfer(i))
+      continue;
+    int64_t &engine = free[graph.cores[i]][graph.operations[i].engine == isa::Engine::Vector];
+    latest[i] = std::max(latest[i], engine);
+    engine = finish[i] = latest[i] + cycles(i);
+  }
+  // When it must start for that. A transfer counts twice: it may wait for others.
+  for (uint32_t i : std::views::reverse(order))
+    for (uint32_t p : predecessors[i])
+      latest[p] = std::min(latest[p], latest[i] - cycles(p) * (isTransfer(p) ? 2 : 1));
+  std::ranges::stable_sort(order, {}, [&](uint32_t i) { return latest[i]; });
+}
+
 void Plan::orderSequence(Order how) {
   const auto count = static_cast<uint32_t>(problem.graph.operations.size());
   std::vector<uint32_t> order;
-  if (how == Order::ByConsumer) {
+  if (how != Order::Written) {
     order = orderByConsumer();
+    if (how == Order::Ahead)
+      moveAhead(order);
   } else {
     order.resize(count);
     std::iota(order.begin(), order.end(), 0);

@@ -28,6 +28,7 @@ MemoryUse memoryAt(const Limits &limits, uint32_t memory);            ///< Its s
 enum class Order : uint8_t {
   Written,    ///< As in the graph.
   ByConsumer, ///< Each just before the first that needs it, what takes longest to get first.
+  Ahead,      ///< The same, but what must be transferred first comes earlier by what that takes.
 };
 
 struct Plan {
@@ -72,6 +73,7 @@ struct Plan {
 private:
   void orderSequence(Order order);
   std::vector<uint32_t> orderByConsumer() const;
+  void moveAhead(std::vector<uint32_t> &order) const;
   void findLives();
   void findNeed();
   void findChoices();

@@ -110,9 +110,10 @@ constexpr std::array<double, 4> aheadShares = {1.0, 0.5, 0.75, 0.25};
 // Operations that all attempts place: of a large graph fewer are made, the most promising ones.
 constexpr size_t attemptedOperations = 4'000'000;
 
-// Operations of the programs that are measured, the shortest ones of each order by what they are predicted to
-// take.
-constexpr size_t measuredOperations = 200'000;
+// Of each order, as many programs are measured at most: the shortest by what they are predicted to take.
+constexpr size_t measuredPrograms = 4;
+// Operations of those programs: of a large graph fewer are measured.
+constexpr size_t measuredOperations = 100'000;
 
 struct Candidate {
   const Plan *plan = nullptr;
@@ -120,12 +121,13 @@ struct Candidate {
   bool packedBeforehand = false;
 };
 
-/// Of each plan's attempts the shortest ones, several (of different lengths) if the program can be measured;
+/// Of each plan's attempts the shortest ones, several if the program can be measured;
 /// those predicted to be shorter first.
 std::vector<Candidate> findTimelines(std::span<const Plan> plans, Diagnostics &diagnostics) {
   const Plan &written = plans.front();
   const size_t count = written.problem.graph.operations.size();
-  const size_t most = written.problem.measure ? 1 + measuredOperations / (plans.size() * (count + 1)) : 1;
+  const size_t most =
+      written.problem.measure ? std::min(measuredPrograms, 1 + measuredOperations / (count + 1)) : 1;
   const int64_t bound = lowerBound(written);
   auto isShorter = [](const Candidate &a, const Candidate &b) {
     return a.timeline.cycles < b.timeline.cycles;
@@ -134,17 +136,14 @@ std::vector<Candidate> findTimelines(std::span<const Plan> plans, Diagnostics &d
   auto attempt = [&](size_t plan, const Attempt &how) {
     Candidate next{&plans[plan], listSchedule(plans[plan], how), how.addresses != nullptr};
     std::vector<Candidate> &best = found[plan];
-    const bool isKnown = std::ranges::any_of(
-        best, [&](const Candidate &other) { return other.timeline.cycles == next.timeline.cycles; });
-    if (next.timeline.order.size() != count || isKnown)
+    if (next.timeline.order.size() != count)
       return;
     best.insert(std::upper_bound(best.begin(), best.end(), next, isShorter), std::move(next));
     if (best.size() > most)
       best.pop_back();
   };
-  auto reachesBound = [&] {
-    return std::ranges::any_of(
-        found, [&](auto &best) { return !best.empty() && best.front().timeline.cycles <= bound; });
+  auto isShortest = [&](const std::vector<Candidate> &best) {
+    return best.size() == most && best.back().timeline.cycles <= bound;
   };
   // Where each class has one queue, both are the same.
   const bool hasQueues =
@@ -154,7 +153,7 @@ std::vector<Candidate> findTimelines(std::span<const Plan> plans, Diagnostics &d
     for (double share : aheadShares)
       for (int keepsQueue = 0; keepsQueue <= hasQueues; ++keepsQueue)
         for (size_t plan = 0; plan < plans.size(); ++plan)
-          if (left > 0 && !reachesBound()) {
+          if (left > 0 && !isShortest(found[plan])) {
             attempt(plan, {share, horizon, keepsQueue == 1});
             --left;
           }
@@ -321,10 +320,12 @@ std::optional<Solution> schedule(const Problem &problem, Diagnostics &diagnostic
   plans.emplace_back(problem);
   if (!fits(plans.front(), diagnostics))
     return std::nullopt;
-  plans.emplace_back(problem, Order::ByConsumer);
   Diagnostics unused;
-  if (!fits(plans.back(), unused))
-    plans.pop_back();
+  for (Order order : {Order::ByConsumer, Order::Ahead}) {
+    plans.emplace_back(problem, order);
+    if (!fits(plans.back(), unused))
+      plans.pop_back();
+  }
   std::optional<Solution> best;
   std::optional<int64_t> least;
   Diagnostics failures;
