@@ -12,6 +12,7 @@ namespace npuc::ptx {
 struct Placed {
   Space space = Space::Global;
   uint64_t address = 0;
+  bool parameter = false; ///< Of a call: local memory that is written .param.
 };
 using Symbols = std::map<std::string_view, Placed>;
 

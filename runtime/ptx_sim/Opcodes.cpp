@@ -171,6 +171,7 @@ constexpr Row rows[] = {
     {"brx.idx[.uni]", "", "", Family::BranchIndexed, Class::Control},
     {"ret[.uni]", "", "", Family::Exit, Class::Control},
     {"exit", "", "", Family::Exit, Class::Control},
+    {"call[.uni]", "", "", Family::Call, Class::Control},
     {"trap", "", "", Family::Trap, Class::Control},
     {"brkpt", "", "", Family::Nothing, Class::Control},
     {"pmevent[.mask]", "", "n", Family::Nothing, Class::Control},

@@ -26,6 +26,7 @@ enum class Family : uint8_t {
   Branch,
   BranchIndexed,
   Exit,
+  Call,
   Trap,
   Barrier,
   WarpBarrier,

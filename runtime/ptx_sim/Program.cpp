@@ -87,8 +87,7 @@ void tell(const UnknownOpcodes &unknown, const std::string &file, Diagnostics &d
                       fmt::format("the instruction '{}' is unknown", opcode),
                       fmt::format("it stands at line{} {}{}", sorted.size() > 1 ? "s" : "",
                                   fmt::join(sorted, ", "), more ? fmt::format(" and {} more", more) : ""),
-                      opcode.starts_with("call") ? "calls are not supported: let the compiler inline them"
-                                                 : "npurun ptx --instructions lists those that are known");
+                      "npurun ptx --instructions lists those that are known");
   }
 }
 
@@ -116,7 +115,9 @@ std::shared_ptr<const Program> Program::load(std::string text, const std::string
   program->file = file;
   Symbols symbols;
   placeVariables(*module, *program, symbols, diagnostics);
-  const LaneFunctions functions(level);
+  static const LaneFunctions levels[] = {LaneFunctions(SimdLevel::Base), LaneFunctions(SimdLevel::V3),
+                                         LaneFunctions(SimdLevel::V4)};
+  const LaneFunctions &functions = levels[static_cast<size_t>(level)];
   UnknownOpcodes unknown;
   for (const Function &function : module->functions)
     if (function.entry) {
