@@ -222,6 +222,8 @@ private:
       return decodeCompare(i);
     case Family::Set:
       return decodeSet(i);
+    case Family::ComparePair:
+      return decodeComparePair(i);
     case Family::Test:
       i.run = execute::lanes;
       return count(2, 2) && source(operand(1), i.type, i.a) && destination(operand(0), Type::Pred, i.d) &&
@@ -480,8 +482,24 @@ private:
     if (!lanes(i, comparison()))
       return false;
     // The first type is that of the result.
-    i.type = match_->tokens[match_->tokens.size() - 2] == ".f32" ? Type::F32 : Type::U32;
+    i.type = *typeFromName(match_->tokens[match_->tokens.size() - 2].substr(1));
     return destination(operand(0), i.type, i.d);
+  }
+
+  bool decodeComparePair(Instruction &i) {
+    i.run = execute::comparePair;
+    i.operation = statement_->opcode.starts_with("set."); // Numbers, not predicates.
+    const bool combined = i.flags & CombineMask;
+    if (!count(combined ? 4 : 3, combined ? 4 : 3) || !source(operand(1), i.type, i.a) ||
+        !source(operand(2), i.type, i.b))
+      return false;
+    if (combined && !negatable(operand(3), i.c, i.flags))
+      return false;
+    if (!i.operation && operand(0).kind != Kind::Pair)
+      return fail("the result must be two predicates, p|q");
+    if (!(i.operation ? destination(operand(0), Type::B32, i.d) : pair(operand(0), Type::Pred, i.d, i.d2)))
+      return false;
+    return lanes(i, fmt::format("setp{}.{}", match_->tokens[1], i.type == Type::F16x2 ? "f16" : "bf16"));
   }
 
   bool decodeConvert(Instruction &i) {

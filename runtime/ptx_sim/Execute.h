@@ -12,6 +12,7 @@ NPUC_HANDLER(carry)
 NPUC_HANDLER(move)   ///< What was not written stays so; `list`: pairs of checked registers, from and to.
 NPUC_HANDLER(select) ///< Likewise.
 NPUC_HANDLER(set)
+NPUC_HANDLER(comparePair)
 NPUC_HANDLER(convert)
 NPUC_HANDLER(pack) ///< mov of a vector into one register: `list` has slots, of `width` bytes.
 NPUC_HANDLER(unpack)

@@ -45,9 +45,46 @@ void set(Warp &warp, const Instruction &i, uint32_t mask) {
   LaneArguments x = warp.arguments(i, mask);
   x.d = &holds;
   i.lanes(x);
-  const uint32_t yes = i.type == Type::F32 ? 0x3f800000u : ~0u;
-  uint32_t *d = warp.destination<uint32_t>(i.d);
-  eachLane(mask, [&](unsigned l) { d[l] = holds >> l & 1 ? yes : 0; });
+  const uint32_t yes = i.type == Type::F32    ? 0x3f800000u
+                       : i.type == Type::F16  ? 0x3c00u
+                       : i.type == Type::BF16 ? 0x3f80u
+                                              : ~0u;
+  eachLane(mask, [&](unsigned l) {
+    if (byteWidth(i.type) == 2)
+      warp.destination<uint16_t>(i.d)[l] = static_cast<uint16_t>(holds >> l & 1 ? yes : 0);
+    else
+      warp.destination<uint32_t>(i.d)[l] = holds >> l & 1 ? yes : 0;
+  });
+}
+
+/// Of two halves: two predicates, the first of the lower, or (`operation`) two numbers 1.0 or 0.
+void comparePair(Warp &warp, const Instruction &i, uint32_t mask) {
+  uint32_t holds[2] = {};
+  const uint32_t *a = warp.source<uint32_t>(i.a), *b = warp.source<uint32_t>(i.b);
+  for (unsigned half = 0; half < 2; ++half) {
+    uint16_t x[warpSize], y[warpSize];
+    for (unsigned l = 0; l < warpSize; ++l) {
+      x[l] = static_cast<uint16_t>(a[l] >> (16 * half));
+      y[l] = static_cast<uint16_t>(b[l] >> (16 * half));
+    }
+    LaneArguments arguments = warp.arguments(i, mask);
+    arguments.d = &holds[half];
+    arguments.d2 = nullptr;
+    arguments.a = x;
+    arguments.b = y;
+    i.lanes(arguments);
+  }
+  if (i.operation) {
+    const uint32_t yes = i.type == Type::F16x2 ? 0x3c00u : 0x3f80u;
+    uint32_t *d = warp.destination<uint32_t>(i.d);
+    eachLane(mask,
+             [&](unsigned l) { d[l] = (holds[1] >> l & 1 ? yes << 16 : 0) | (holds[0] >> l & 1 ? yes : 0); });
+    return;
+  }
+  for (unsigned half = 0; half < 2; ++half) {
+    uint32_t &p = *warp.destination<uint32_t>(half ? i.d2 : i.d);
+    p = (p & ~mask) | (holds[half] & mask);
+  }
 }
 
 void convert(Warp &warp, const Instruction &i, uint32_t mask) {

@@ -15,6 +15,7 @@ enum class Family : uint8_t {
   Carry,   ///< As Lanes, with the condition code.
   Compare, ///< setp
   Set,
+  ComparePair, ///< setp and set of two halves
   Test,    ///< testp
   Convert, ///< cvt by way of 64 bits
   Load,
