@@ -688,9 +688,19 @@ private:
                                        : match_->has(".down") ? ShuffleMode::Down
                                        : match_->has(".bfly") ? ShuffleMode::Butterfly
                                                               : ShuffleMode::Index);
-    return count(5, 5) && source(operand(1), Type::B32, i.a) && source(operand(2), Type::B32, i.b) &&
-           source(operand(3), Type::B32, i.c) && source(operand(4), Type::B32, i.e) &&
-           pair(operand(0), Type::B32, i.d, i.d2);
+    // What was not written stays so in the lanes that take it.
+    Register a, d;
+    const bool paired = !statement_->operands.empty() && operand(0).kind == Kind::Pair;
+    if (!count(5, 5) || !source(operand(1), Type::B32, i.a, false, false, &a) ||
+        !source(operand(2), Type::B32, i.b) || !source(operand(3), Type::B32, i.c) ||
+        !source(operand(4), Type::B32, i.e) ||
+        !destination(paired ? operand(0).parts[0] : operand(0), Type::B32, i.d, false, &d))
+      return false;
+    defines_.clear();
+    i.list = static_cast<uint32_t>(kernel_.lists.size());
+    i.listCount = 2;
+    kernel_.lists.insert(kernel_.lists.end(), {a.number, d.number});
+    return !paired || destination(operand(0).parts[1], Type::Pred, i.d2);
   }
 
   bool decodeVote(Instruction &i) {

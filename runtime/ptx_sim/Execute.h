@@ -30,7 +30,7 @@ NPUC_HANDLER(waitGroup)
 // What warps and blocks do together.
 NPUC_HANDLER(barrier)
 NPUC_HANDLER(warpBarrier)
-NPUC_HANDLER(shuffle)
+NPUC_HANDLER(shuffle) ///< `list`: the checked registers of a and d, or -1.
 NPUC_HANDLER(vote)
 NPUC_HANDLER(match)
 NPUC_HANDLER(reduceWarp)
