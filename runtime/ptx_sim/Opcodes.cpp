@@ -8,14 +8,17 @@ namespace npuc::ptx {
 namespace {
 
 #define NPUC_ROUND "[.rn|.rz|.rm|.rp]"
-#define NPUC_SEMANTICS "[.weak|.relaxed|.acquire|.release|.acq_rel|.volatile][.cta|.cluster|.gpu|.sys]"
+#define NPUC_SCOPE "[.cta|.cluster|.gpu|.sys]"
+// Triton writes the space and the scope of ordered accesses first.
+#define NPUC_SEMANTICS                                                                                       \
+  "[.global|.shared|.shared::cta]" NPUC_SCOPE                                                                \
+  "[.weak|.relaxed|.acquire|.release|.acq_rel|.volatile]" NPUC_SCOPE
 #define NPUC_SPACE "[.global|.shared|.shared::cta|.local|.const|.param|.param::entry]"
 #define NPUC_HINTS                                                                                           \
   "[.ca|.cg|.cs|.lu|.cv|.wb|.wt][.nc][.L1::evict_normal|.L1::evict_unchanged|.L1::evict_first|.L1::evict_"   \
   "last|.L1::no_allocate]"                                                                                   \
   "[.L2::evict_normal|.L2::evict_first|.L2::evict_last][.L2::cache_hint][.L2::64B|.L2::128B|.L2::256B]"
-#define NPUC_ATOMIC(name)                                                                                    \
-  name "[.relaxed|.acquire|.release|.acq_rel][.cta|.cluster|.gpu|.sys][.global|.shared|.shared::cta]"
+#define NPUC_ATOMIC(name) name NPUC_SEMANTICS "[.global|.shared|.shared::cta]"
 #define NPUC_MEMORY_TYPES "b8 u8 s8 b16 u16 s16 b32 u32 s32 f32 b64 u64 s64 f64"
 #define NPUC_COMPARISONS "(.eq|.ne|.lt|.le|.gt|.ge|.lo|.ls|.hi|.hs|.equ|.neu|.ltu|.leu|.gtu|.geu|.num|.nan)"
 #define NPUC_NUMBERS "u8 s8 u16 s16 u32 s32 u64 s64 f16 bf16 f32 f64"
