@@ -73,6 +73,23 @@ TEST_CASE("syntax errors are told with their lines, each of them") {
              Contains("the module's variables take more than"));
 }
 
+TEST_CASE("calls that are impossible") {
+  const std::string functions =
+      ".func (.param .b32 r) f(.param .b32 x) { .param .b32 a; .param .b32 b; call (a), g, (b); }\n"
+      ".func (.param .b32 r) g(.param .b32 x) { .param .b32 a; .param .b32 b; call (a), f, (b); }\n";
+  const std::string told = errorsOf(
+      kernel(0,
+             ".param .b32 a; .param .b32 b;\ncall (a), f, (b);\ncall f, (b);\ncall (a), printf, (b);\n"
+             "call (a), f, (%r1);\ncall (a), %d1, (b);",
+             functions));
+  for (const char *what :
+       {"'f' calls itself: recursion is not supported",
+        "the call does not fit 'f': it takes 1 arguments and has 1 results",
+        "function 'printf' is not defined in this module: only those are called, by their names",
+        "'x' is given no variable in .param", "function '%d1' is not defined in this module"})
+    CHECK_THAT(told, Contains(what));
+}
+
 TEST_CASE("launches that are impossible") {
   Run run(kernel(1, "", ".shared .b8 s[1000];"));
   Diagnostics diagnostics;
