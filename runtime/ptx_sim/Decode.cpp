@@ -18,8 +18,9 @@ using Kind = Operand::Kind;
 class Decoder : OperandDecoder {
 public:
   Decoder(const Module &module, const Symbols &symbols, const LaneFunctions &functions,
-          UnknownOpcodes &unknown, Diagnostics &diagnostics)
-      : OperandDecoder(module, symbols, diagnostics), functions_(functions), unknown_(unknown) {}
+          UnknownOpcodes &unknown, size_t &inlinedLeft, Diagnostics &diagnostics)
+      : OperandDecoder(module, symbols, diagnostics), functions_(functions), unknown_(unknown),
+        inlinedLeft_(inlinedLeft) {}
 
   Kernel run(const Function &function) {
     kernel_.name = function.name;
@@ -44,9 +45,6 @@ public:
   }
 
 private:
-  /// What all calls, one within the other, may make of a kernel.
-  static constexpr size_t mostCode = 1 << 20;
-
   /// Decodes a function where it is run. Its parameters are placed.
   void body(Instance &instance) {
     Instance *outer = std::exchange(at_, &instance);
@@ -55,8 +53,9 @@ private:
     placeVariables();
     for (const Statement &statement : instance.function->statements) {
       instance.codeAt.push_back(static_cast<uint32_t>(kernel_.code.size()));
-      if (kernel_.code.size() < mostCode)
+      if (!instance.number || inlinedLeft_)
         instruction(statement);
+      inlinedLeft_ -= instance.number && inlinedLeft_;
     }
     instance.codeAt.push_back(static_cast<uint32_t>(kernel_.code.size()));
     for (uint32_t jump : instance.jumps) {
@@ -114,9 +113,9 @@ private:
     for (size_t k = 0; k < arguments.size(); ++k)
       bind(arguments[k], called->parameters[k]);
     body(instance);
-    if (kernel_.code.size() >= mostCode && !std::exchange(tooLong_, true))
-      fail(fmt::format("the kernel has more than {} instructions", mostCode),
-           "calls are replaced by what they call");
+    if (!inlinedLeft_ && !std::exchange(tooLong_, true))
+      fail(fmt::format("calls make more than {} instructions of the module", mostInlined),
+           "they are replaced by what they call");
     kernel_.code[at].target = static_cast<uint32_t>(kernel_.code.size());
   }
 
@@ -753,6 +752,7 @@ private:
   UnknownOpcodes &unknown_;
   std::vector<const Function *> active_; ///< That are being decoded, each called by the one before.
   uint32_t instances_ = 0;
+  size_t &inlinedLeft_;
   bool tooLong_ = false;
 };
 
@@ -778,8 +778,9 @@ const MmaFunction *LaneFunctions::findMma(std::string_view name) const {
 }
 
 Kernel decode(const Module &module, const Function &function, const Symbols &symbols,
-              const LaneFunctions &functions, UnknownOpcodes &unknown, Diagnostics &diagnostics) {
-  return Decoder(module, symbols, functions, unknown, diagnostics).run(function);
+              const LaneFunctions &functions, UnknownOpcodes &unknown, size_t &inlinedLeft,
+              Diagnostics &diagnostics) {
+  return Decoder(module, symbols, functions, unknown, inlinedLeft, diagnostics).run(function);
 }
 
 } // namespace npuc::ptx

@@ -150,10 +150,8 @@ void OperandDecoder::placeShared() {
       for (const Variable &v : scope.variables)
         if (v.space == Space::Shared)
           sharedOffsets_[&v] = place(v);
-  if (!dynamic.empty()) {
+  if (!dynamic.empty())
     shared = aligned(shared, dynamicAlign);
-    kernel_.hasDynamicShared = true;
-  }
   for (std::string_view name : dynamic)
     shared_[name] = {Space::Shared, shared};
   if (shared > mostSharedBytes)

@@ -16,8 +16,8 @@ enum class Family : uint8_t {
   Compare, ///< setp
   Set,
   ComparePair, ///< setp and set of two halves
-  Test,    ///< testp
-  Convert, ///< cvt by way of 64 bits
+  Test,        ///< testp
+  Convert,     ///< cvt by way of 64 bits
   Load,
   Store,
   Atomic,

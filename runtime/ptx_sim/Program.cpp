@@ -119,12 +119,14 @@ std::shared_ptr<const Program> Program::load(std::string text, const std::string
                                          LaneFunctions(SimdLevel::V4)};
   const LaneFunctions &functions = levels[static_cast<size_t>(level)];
   UnknownOpcodes unknown;
+  size_t inlinedLeft = mostInlined;
   for (const Function &function : module->functions)
     if (function.entry) {
       if (program->find(function.name))
         diagnostics.error(fmt::format("{}:{}", file, function.line),
                           fmt::format("kernel '{}' is defined twice", function.name));
-      program->kernels.push_back(decode(*module, function, symbols, functions, unknown, diagnostics));
+      program->kernels.push_back(
+          decode(*module, function, symbols, functions, unknown, inlinedLeft, diagnostics));
     }
   tell(unknown, file, diagnostics);
   if (program->kernels.empty() && diagnostics.errorCount() == before)

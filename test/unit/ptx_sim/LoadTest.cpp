@@ -1,6 +1,8 @@
 // What does not load, and why: all of it at once.
 #include "test/unit/ptx_sim/Harness.h"
 
+#include <fmt/format.h>
+
 namespace npuc::ptx::test {
 namespace {
 
@@ -88,6 +90,14 @@ TEST_CASE("calls that are impossible") {
         "function 'printf' is not defined in this module: only those are called, by their names",
         "'x' is given no variable in .param", "function '%d1' is not defined in this module"})
     CHECK_THAT(told, Contains(what));
+}
+
+TEST_CASE("calls that double 30 times are too much") {
+  std::string functions = ".func f0() { ret; }\n";
+  for (int k = 1; k <= 30; ++k)
+    functions += fmt::format(".func f{0}() {{ call f{1}; call f{1}; }}\n", k, k - 1);
+  CHECK_THAT(errorsOf(kernel(0, "call f30;", functions)),
+             Contains("calls make more than 262144 instructions of the module"));
 }
 
 TEST_CASE("launches that are impossible") {
