@@ -416,12 +416,29 @@ private:
                     fmt::format("it has {} elements, the type is .{}", elements, name(i.type)));
       i.width = static_cast<uint8_t>(bytes / elements);
       i.vector = static_cast<uint8_t>(elements);
-      i.list = static_cast<uint32_t>(kernel_.lists.size());
       const Type part = i.width == 2 ? Type::B16 : Type::B32;
       const bool unpacks = to.kind == Kind::Vector;
       i.run = unpacks ? execute::unpack : execute::pack;
-      return unpacks ? fragment(to, elements, part, true) && source(from, i.type, i.a)
-                     : fragment(from, elements, part, false) && destination(to, i.type, i.d);
+      std::vector<int32_t> slots, numbers;
+      Register r;
+      for (const Operand &element : vector.parts) {
+        Slot slot = noSlot;
+        r = {};
+        if (!(unpacks ? destination(element, part, slot, false, &r)
+                      : source(element, part, slot, false, false, &r)))
+          return false;
+        slots.push_back(slot);
+        numbers.push_back(r.number);
+      }
+      r = {};
+      if (!(unpacks ? source(from, i.type, i.a, false, false, &r) : destination(to, i.type, i.d, false, &r)))
+        return false;
+      numbers.push_back(r.number);
+      defines_.clear();
+      i.list = static_cast<uint32_t>(kernel_.lists.size());
+      kernel_.lists.insert(kernel_.lists.end(), slots.begin(), slots.end());
+      kernel_.lists.insert(kernel_.lists.end(), numbers.begin(), numbers.end());
+      return true;
     }
     i.run = execute::move;
     Register d, a;

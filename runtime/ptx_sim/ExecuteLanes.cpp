@@ -6,6 +6,18 @@
 #include <cstring>
 
 namespace npuc::ptx::execute {
+namespace {
+
+uint32_t defined(const Warp &warp, int32_t number) {
+  return number < 0 ? ~0u : warp.defined[static_cast<size_t>(number)];
+}
+
+void setDefined(Warp &warp, int32_t number, uint32_t lanes, uint32_t mask) {
+  if (number >= 0)
+    warp.defined[static_cast<size_t>(number)] = (defined(warp, number) & ~mask) | (lanes & mask);
+}
+
+} // namespace
 
 void lanes(Warp &warp, const Instruction &i, uint32_t mask) {
   i.lanes(warp.arguments(i, mask));
@@ -19,24 +31,17 @@ void carry(Warp &warp, const Instruction &i, uint32_t mask) {
 
 void move(Warp &warp, const Instruction &i, uint32_t mask) {
   i.lanes(warp.arguments(i, mask));
-  for (unsigned k = 0; k < i.listCount; k += 2) {
-    const uint32_t from = warp.defined[static_cast<size_t>(warp.kernel.lists[i.list + k])];
-    uint32_t &to = warp.defined[static_cast<size_t>(warp.kernel.lists[i.list + k + 1])];
-    to = (to & ~mask) | (from & mask);
-  }
+  if (i.listCount)
+    setDefined(warp, warp.kernel.lists[i.list + 1], defined(warp, warp.kernel.lists[i.list]), mask);
 }
 
 /// `list`: the checked registers of a, b and d, or -1.
 void select(Warp &warp, const Instruction &i, uint32_t mask) {
   const uint32_t first = *warp.source<uint32_t>(i.c);
   i.lanes(warp.arguments(i, mask));
-  auto defined = [&](unsigned k) {
-    const int32_t r = warp.kernel.lists[i.list + k];
-    return r < 0 ? ~0u : warp.defined[static_cast<size_t>(r)];
-  };
-  const uint32_t from = (defined(0) & first) | (defined(1) & ~first);
-  if (const int32_t d = warp.kernel.lists[i.list + 2]; d >= 0)
-    warp.defined[static_cast<size_t>(d)] = (defined(2) & ~mask) | (from & mask);
+  const int32_t *numbers = &warp.kernel.lists[i.list];
+  setDefined(warp, numbers[2], (defined(warp, numbers[0]) & first) | (defined(warp, numbers[1]) & ~first),
+             mask);
 }
 
 /// A comparison whose result is a number: all ones, or 1.0.
@@ -115,6 +120,11 @@ void pack(Warp &warp, const Instruction &i, uint32_t mask) {
     else
       warp.destination<uint32_t>(i.d)[l] = static_cast<uint32_t>(value[l]);
   });
+  const int32_t *numbers = &warp.kernel.lists[i.list + i.vector];
+  uint32_t known = ~0u;
+  for (unsigned e = 0; e < i.vector; ++e)
+    known &= defined(warp, numbers[e]);
+  setDefined(warp, numbers[i.vector], known, mask);
 }
 
 void unpack(Warp &warp, const Instruction &i, uint32_t mask) {
@@ -132,6 +142,10 @@ void unpack(Warp &warp, const Instruction &i, uint32_t mask) {
         warp.destination<uint32_t>(slot)[l] = static_cast<uint32_t>(part);
     });
   }
+  const int32_t *numbers = &warp.kernel.lists[i.list + i.vector];
+  const uint32_t known = defined(warp, numbers[i.vector]);
+  for (unsigned e = 0; e < i.vector; ++e)
+    setDefined(warp, numbers[e], known, mask);
 }
 
 void add64(Warp &warp, const Instruction &i, uint32_t mask) {

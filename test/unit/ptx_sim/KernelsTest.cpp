@@ -240,7 +240,7 @@ TEST_CASE("a matrix product in good time", "[speed]") {
   nvcc.array(std::vector<uint16_t>(m * k)).array(std::vector<uint16_t>(n * k)).fresh(m * n * 4);
   nvcc.value(m).value(n).value(k).go();
   const Totals totals = nvcc.report.totals(*nvcc.program->find("matmul"));
-  // A tenth of what a core of 2.1 GHz with AVX-512 does.
+  // A tenth of what one core with AVX-512 does.
   const double rate = static_cast<double>(totals.tensorMultiplyAdds) / nvcc.report.seconds;
   INFO(rate / 1e6 << " million multiply-adds a second, "
                   << static_cast<double>(totals.all.warps) / nvcc.report.seconds / 1e6
