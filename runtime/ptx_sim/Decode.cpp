@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cstring>
 #include <fmt/format.h>
+#include <utility>
 
 namespace npuc::ptx {
 namespace {
@@ -16,31 +17,108 @@ using Kind = Operand::Kind;
 
 class Decoder : OperandDecoder {
 public:
-  Decoder(const Module &module, const Function &function, const Symbols &symbols,
-          const LaneFunctions &functions, UnknownOpcodes &unknown, Diagnostics &diagnostics)
-      : OperandDecoder(module, function, symbols, diagnostics), functions_(functions), unknown_(unknown) {}
+  Decoder(const Module &module, const Symbols &symbols, const LaneFunctions &functions,
+          UnknownOpcodes &unknown, size_t &inlinedLeft, Diagnostics &diagnostics)
+      : OperandDecoder(module, symbols, diagnostics), functions_(functions), unknown_(unknown),
+        inlinedLeft_(inlinedLeft) {}
 
-  Kernel run() {
-    kernel_.name = function_.name;
-    kernel_.line = function_.line;
-    kernel_.reqntid = function_.reqntid;
-    kernel_.maxntid = function_.maxntid;
+  Kernel run(const Function &function) {
+    kernel_.name = function.name;
+    kernel_.line = function.line;
+    kernel_.reqntid = function.reqntid;
+    kernel_.maxntid = function.maxntid;
     kernel_.registerBytes = 8 * warpSize; // The first is where results go that nobody wants.
     kernel_.constants.resize(1);
+    Instance instance;
+    instance.function = &function;
+    at_ = &instance;
     placeParameters();
-    placeVariables();
-    for (const Statement &statement : function_.statements)
-      instruction(statement);
+    placeShared();
+    body(instance);
     Instruction end;
     end.flow = Flow::Exit;
     end.kind = Class::Control;
-    end.line = function_.statements.empty() ? function_.line : function_.statements.back().line;
+    end.line = function.statements.empty() ? function.line : function.statements.back().line;
     kernel_.code.push_back(end);
     rankInstructions(kernel_);
     return std::move(kernel_);
   }
 
 private:
+  /// Decodes a function where it is run. Its parameters are placed.
+  void body(Instance &instance) {
+    Instance *outer = std::exchange(at_, &instance);
+    const Statement *call = std::exchange(statement_, nullptr);
+    active_.push_back(instance.function);
+    placeVariables();
+    for (const Statement &statement : instance.function->statements) {
+      instance.codeAt.push_back(static_cast<uint32_t>(kernel_.code.size()));
+      if (!instance.number || inlinedLeft_)
+        instruction(statement);
+      inlinedLeft_ -= instance.number && inlinedLeft_;
+    }
+    instance.codeAt.push_back(static_cast<uint32_t>(kernel_.code.size()));
+    for (uint32_t jump : instance.jumps) {
+      Instruction &i = kernel_.code[jump];
+      i.target = instance.codeAt[i.target];
+      for (unsigned t = 0; i.flow == Flow::Indexed && t < i.listCount; ++t)
+        kernel_.lists[i.list + t] =
+            static_cast<int32_t>(instance.codeAt[static_cast<size_t>(kernel_.lists[i.list + t])]);
+    }
+    active_.pop_back();
+    at_ = outer;
+    statement_ = call;
+  }
+
+  /// The function that is called, at the place of the call: [(result), ]name[, (argument, …)].
+  void inlineCall(uint32_t at) {
+    const std::vector<Operand> &given = statement_->operands;
+    const size_t named = !given.empty() && given[0].kind == Kind::List;
+    const Function *called =
+        named < given.size() && given[named].kind == Kind::Name ? findFunction(given[named].name) : nullptr;
+    static const std::vector<Operand> none;
+    const std::vector<Operand> &results = named ? given[0].parts : none;
+    const std::vector<Operand> &arguments =
+        given.size() == named + 2 && given.back().kind == Kind::List ? given.back().parts : none;
+    if (!called || called->entry) {
+      fail(named < given.size()
+               ? fmt::format("function '{}' is not defined in this module", given[named].name)
+               : "the function's name is missing",
+           "only those are called, by their names");
+      return;
+    }
+    if (given.size() > named + 2 || results.size() != called->results.size() ||
+        arguments.size() != called->parameters.size()) {
+      fail(fmt::format("the call does not fit '{}'", called->name),
+           fmt::format("it takes {} arguments and has {} results", called->parameters.size(),
+                       called->results.size()));
+      return;
+    }
+    if (std::ranges::find(active_, called) != active_.end()) {
+      fail(fmt::format("'{}' calls itself", called->name), "recursion is not supported");
+      return;
+    }
+    Instance instance;
+    instance.function = called;
+    instance.number = ++instances_;
+    auto bind = [&](const Operand &actual, const Variable &formal) {
+      const Placed *placed = actual.kind == Kind::Name ? findPlaced(actual.name) : nullptr;
+      if (placed && placed->parameter)
+        instance.placed[{0, formal.name}] = *placed;
+      else
+        fail(fmt::format("'{}' is given no variable in .param", formal.name));
+    };
+    for (size_t k = 0; k < results.size(); ++k)
+      bind(results[k], called->results[k]);
+    for (size_t k = 0; k < arguments.size(); ++k)
+      bind(arguments[k], called->parameters[k]);
+    body(instance);
+    if (!inlinedLeft_ && !std::exchange(tooLong_, true))
+      fail(fmt::format("calls make more than {} instructions of the module", mostInlined),
+           "they are replaced by what they call");
+    kernel_.code[at].target = static_cast<uint32_t>(kernel_.code.size());
+  }
+
   void instruction(const Statement &statement) {
     statement_ = &statement;
     uses_.clear();
@@ -75,7 +153,13 @@ private:
     i.defines = static_cast<uint32_t>(kernel_.lists.size());
     i.defineCount = static_cast<uint8_t>(defines_.size());
     kernel_.lists.insert(kernel_.lists.end(), defines_.begin(), defines_.end());
+    if (i.flow == Flow::Branch && found->row->family != Family::Call)
+      at_->jumps.push_back(static_cast<uint32_t>(kernel_.code.size()));
+    if (i.flow == Flow::Indexed)
+      at_->jumps.push_back(static_cast<uint32_t>(kernel_.code.size()));
     kernel_.code.push_back(i);
+    if (found->row->family == Family::Call)
+      inlineCall(static_cast<uint32_t>(kernel_.code.size() - 1));
   }
 
   bool lanes(Instruction &i, std::string_view key) {
@@ -137,6 +221,8 @@ private:
       return decodeCompare(i);
     case Family::Set:
       return decodeSet(i);
+    case Family::ComparePair:
+      return decodeComparePair(i);
     case Family::Test:
       i.run = execute::lanes;
       return count(2, 2) && source(operand(1), i.type, i.a) && destination(operand(0), Type::Pred, i.d) &&
@@ -164,7 +250,18 @@ private:
       return decodeBranchIndexed(i);
     case Family::Exit:
       i.flow = Flow::Exit;
+      if (at_->number && statement_->opcode.starts_with("ret")) { // To behind the call.
+        i.flow = Flow::Branch;
+        i.target = static_cast<uint32_t>(function().statements.size());
+      }
       return count(0, 0);
+    case Family::Call: // Without its guard, around what is called.
+      i.run = execute::nothing;
+      if (i.guard != noSlot) {
+        i.flow = Flow::Branch;
+        i.guardNegated = !i.guardNegated;
+      }
+      return true;
     case Family::Trap:
       i.flow = Flow::Exit;
       i.run = execute::trap;
@@ -237,9 +334,9 @@ private:
   }
 
   bool label(const Operand &operand, uint32_t &target) {
-    for (uint32_t scope = statement_->scope;; scope = function_.scopes[scope].parent) {
-      auto at = function_.scopes[scope].labels.find(operand.name);
-      if (operand.kind == Kind::Name && at != function_.scopes[scope].labels.end()) {
+    for (uint32_t scope = statement_->scope;; scope = function().scopes[scope].parent) {
+      auto at = function().scopes[scope].labels.find(operand.name);
+      if (operand.kind == Kind::Name && at != function().scopes[scope].labels.end()) {
         target = static_cast<uint32_t>(at->second);
         return true;
       }
@@ -252,9 +349,9 @@ private:
     i.flow = Flow::Indexed;
     if (!count(2, 2) || !source(operand(0), Type::B32, i.a))
       return false;
-    for (uint32_t scope = statement_->scope;; scope = function_.scopes[scope].parent) {
-      auto at = function_.scopes[scope].branchTargets.find(operand(1).name);
-      if (at != function_.scopes[scope].branchTargets.end()) {
+    for (uint32_t scope = statement_->scope;; scope = function().scopes[scope].parent) {
+      auto at = function().scopes[scope].branchTargets.find(operand(1).name);
+      if (at != function().scopes[scope].branchTargets.end()) {
         if (at->second.size() > UINT8_MAX)
           return fail("a table of branch targets has up to 255 labels",
                       fmt::format("this one has {}", at->second.size()));
@@ -319,12 +416,29 @@ private:
                     fmt::format("it has {} elements, the type is .{}", elements, name(i.type)));
       i.width = static_cast<uint8_t>(bytes / elements);
       i.vector = static_cast<uint8_t>(elements);
-      i.list = static_cast<uint32_t>(kernel_.lists.size());
       const Type part = i.width == 2 ? Type::B16 : Type::B32;
       const bool unpacks = to.kind == Kind::Vector;
       i.run = unpacks ? execute::unpack : execute::pack;
-      return unpacks ? fragment(to, elements, part, true) && source(from, i.type, i.a)
-                     : fragment(from, elements, part, false) && destination(to, i.type, i.d);
+      std::vector<int32_t> slots, numbers;
+      Register r;
+      for (const Operand &element : vector.parts) {
+        Slot slot = noSlot;
+        r = {};
+        if (!(unpacks ? destination(element, part, slot, false, &r)
+                      : source(element, part, slot, false, false, &r)))
+          return false;
+        slots.push_back(slot);
+        numbers.push_back(r.number);
+      }
+      r = {};
+      if (!(unpacks ? source(from, i.type, i.a, false, false, &r) : destination(to, i.type, i.d, false, &r)))
+        return false;
+      numbers.push_back(r.number);
+      defines_.clear();
+      i.list = static_cast<uint32_t>(kernel_.lists.size());
+      kernel_.lists.insert(kernel_.lists.end(), slots.begin(), slots.end());
+      kernel_.lists.insert(kernel_.lists.end(), numbers.begin(), numbers.end());
+      return true;
     }
     i.run = execute::move;
     Register d, a;
@@ -384,8 +498,24 @@ private:
     if (!lanes(i, comparison()))
       return false;
     // The first type is that of the result.
-    i.type = match_->tokens[match_->tokens.size() - 2] == ".f32" ? Type::F32 : Type::U32;
+    i.type = *typeFromName(match_->tokens[match_->tokens.size() - 2].substr(1));
     return destination(operand(0), i.type, i.d);
+  }
+
+  bool decodeComparePair(Instruction &i) {
+    i.run = execute::comparePair;
+    i.operation = statement_->opcode.starts_with("set."); // Numbers, not predicates.
+    const bool combined = i.flags & CombineMask;
+    if (!count(combined ? 4 : 3, combined ? 4 : 3) || !source(operand(1), i.type, i.a) ||
+        !source(operand(2), i.type, i.b))
+      return false;
+    if (combined && !negatable(operand(3), i.c, i.flags))
+      return false;
+    if (!i.operation && operand(0).kind != Kind::Pair)
+      return fail("the result must be two predicates, p|q");
+    if (!(i.operation ? destination(operand(0), Type::B32, i.d) : pair(operand(0), Type::Pred, i.d, i.d2)))
+      return false;
+    return lanes(i, fmt::format("setp{}.{}", match_->tokens[1], i.type == Type::F16x2 ? "f16" : "bf16"));
   }
 
   bool decodeConvert(Instruction &i) {
@@ -447,14 +577,13 @@ private:
       return false;
     if (i.width * i.vector > 16)
       return fail(fmt::format("an access has up to 16 bytes, this one has {}", i.width * i.vector));
+    bool wide;
+    if (!address(operand(loads ? 1 : 0), i.space, i.a, i.offset, wide))
+      return false;
     if (!loads && (i.space == Space::Const || i.space == Space::Param))
       return fail(fmt::format("{} memory cannot be written", name(i.space)));
-    const Space space = i.space;
     if (i.space == Space::Const)
       i.space = Space::Global;
-    bool wide;
-    if (!address(operand(loads ? 1 : 0), space, i.a, i.offset, wide))
-      return false;
     i.flags = wide;
     touchesShared(i.space, i.width);
     return elements(operand(loads ? 0 : 1), i.vector, i.type, loads, i);
@@ -506,8 +635,9 @@ private:
     i.width = static_cast<uint8_t>(size.value);
     int64_t from = 0;
     bool wideTo, wideFrom;
-    if (!address(operand(0), Space::Shared, i.a, i.offset, wideTo) ||
-        !address(operand(1), Space::Global, i.b, from, wideFrom))
+    Space global = Space::Global;
+    if (!address(operand(0), i.space, i.a, i.offset, wideTo) ||
+        !address(operand(1), global, i.b, from, wideFrom))
       return false;
     if (from < INT32_MIN || from > INT32_MAX)
       return fail("the offset does not fit in 32 bits");
@@ -574,9 +704,19 @@ private:
                                        : match_->has(".down") ? ShuffleMode::Down
                                        : match_->has(".bfly") ? ShuffleMode::Butterfly
                                                               : ShuffleMode::Index);
-    return count(5, 5) && source(operand(1), Type::B32, i.a) && source(operand(2), Type::B32, i.b) &&
-           source(operand(3), Type::B32, i.c) && source(operand(4), Type::B32, i.e) &&
-           pair(operand(0), Type::B32, i.d, i.d2);
+    // What was not written stays so in the lanes that take it.
+    Register a, d;
+    const bool paired = !statement_->operands.empty() && operand(0).kind == Kind::Pair;
+    if (!count(5, 5) || !source(operand(1), Type::B32, i.a, false, false, &a) ||
+        !source(operand(2), Type::B32, i.b) || !source(operand(3), Type::B32, i.c) ||
+        !source(operand(4), Type::B32, i.e) ||
+        !destination(paired ? operand(0).parts[0] : operand(0), Type::B32, i.d, false, &d))
+      return false;
+    defines_.clear();
+    i.list = static_cast<uint32_t>(kernel_.lists.size());
+    i.listCount = 2;
+    kernel_.lists.insert(kernel_.lists.end(), {a.number, d.number});
+    return !paired || destination(operand(0).parts[1], Type::Pred, i.d2);
   }
 
   bool decodeVote(Instruction &i) {
@@ -627,6 +767,10 @@ private:
 
   const LaneFunctions &functions_;
   UnknownOpcodes &unknown_;
+  std::vector<const Function *> active_; ///< That are being decoded, each called by the one before.
+  uint32_t instances_ = 0;
+  size_t &inlinedLeft_;
+  bool tooLong_ = false;
 };
 
 } // namespace
@@ -651,8 +795,9 @@ const MmaFunction *LaneFunctions::findMma(std::string_view name) const {
 }
 
 Kernel decode(const Module &module, const Function &function, const Symbols &symbols,
-              const LaneFunctions &functions, UnknownOpcodes &unknown, Diagnostics &diagnostics) {
-  return Decoder(module, function, symbols, functions, unknown, diagnostics).run();
+              const LaneFunctions &functions, UnknownOpcodes &unknown, size_t &inlinedLeft,
+              Diagnostics &diagnostics) {
+  return Decoder(module, symbols, functions, unknown, inlinedLeft, diagnostics).run(function);
 }
 
 } // namespace npuc::ptx

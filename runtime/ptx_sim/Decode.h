@@ -12,6 +12,7 @@ namespace npuc::ptx {
 struct Placed {
   Space space = Space::Global;
   uint64_t address = 0;
+  bool parameter = false; ///< Of a call: local memory that is written .param.
 };
 using Symbols = std::map<std::string_view, Placed>;
 
@@ -30,9 +31,13 @@ private:
   std::map<std::string_view, const MmaFunction *> mma_;
 };
 
+/// How many instructions calls may add to a module.
+inline constexpr size_t mostInlined = 1 << 18;
+
 /// Decodes an entry. `symbols`: the module's variables in global memory; those in shared memory are placed
-/// here.
+/// here. `inlinedLeft`: of mostInlined, for all entries together.
 Kernel decode(const Module &module, const Function &function, const Symbols &symbols,
-              const LaneFunctions &functions, UnknownOpcodes &unknown, Diagnostics &diagnostics);
+              const LaneFunctions &functions, UnknownOpcodes &unknown, size_t &inlinedLeft,
+              Diagnostics &diagnostics);
 
 } // namespace npuc::ptx

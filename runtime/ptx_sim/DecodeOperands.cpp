@@ -82,7 +82,7 @@ unsigned byteWidth(Special special) {
 }
 
 std::string OperandDecoder::where() const {
-  return fmt::format("{}:{}", module_.file, statement_ ? statement_->line : function_.line);
+  return fmt::format("{}:{}", module_.file, statement_ ? statement_->line : function().line);
 }
 
 bool OperandDecoder::fail(std::string what, std::string why, std::string hint) {
@@ -90,80 +90,109 @@ bool OperandDecoder::fail(std::string what, std::string why, std::string hint) {
   return false;
 }
 
+const Function *OperandDecoder::findFunction(std::string_view name) const {
+  auto at = std::ranges::find(module_.functions, name, &Function::name);
+  return at == module_.functions.end() ? nullptr : &*at;
+}
+
 void OperandDecoder::placeParameters() {
-  for (const Variable &p : function_.parameters) {
+  for (const Variable &p : function().parameters) {
     const uint64_t offset = aligned(kernel_.parameterBytes, p.align);
     if (offset + p.bytes() > 32764) { // PTX ISA, "Kernel Function Parameters".
-      fail("the parameters take more than 32764 bytes", fmt::format("of '{}'", function_.name));
+      fail("the parameters take more than 32764 bytes", fmt::format("of '{}'", function().name));
       return;
     }
     kernel_.parameters.push_back(
         {std::string(p.name), static_cast<uint32_t>(offset), static_cast<uint32_t>(p.bytes()), p.type});
     kernel_.parameterBytes = static_cast<uint32_t>(offset + p.bytes());
-    placed_[p.name] = {Space::Param, offset};
+    at_->placed[{0, p.name}] = {Space::Param, offset};
   }
 }
 
-void OperandDecoder::placeVariables() {
-  uint64_t shared = 0, local = 0, dynamicAlign = 16;
-  std::vector<std::string_view> dynamic;
-  auto place = [&](const Variable &v) {
-    if (v.space == Space::Shared && v.external) {
-      dynamic.push_back(v.name);
-      dynamicAlign = std::max(dynamicAlign, v.align);
-    } else if (v.space == Space::Shared || v.space == Space::Local) {
-      uint64_t &offset = v.space == Space::Shared ? shared : local;
-      offset = aligned(offset, v.align);
-      placed_[v.name] = {v.space, offset};
-      offset += v.bytes();
-      if (!v.values.empty())
-        fail(fmt::format("'{}' cannot have an initializer", v.name),
-             fmt::format("it lies in {} memory", name(v.space)));
-    }
-  };
+void OperandDecoder::placeShared() {
+  // What the kernel and the functions that it may call name.
   std::set<std::string_view> used;
+  std::vector<const Function *> reached = {&function()};
   auto use = [&](auto &&self, const Operand &operand) -> void {
-    if (!operand.name.empty())
-      used.insert(operand.name);
+    if (!operand.name.empty() && used.insert(operand.name).second)
+      if (const Function *called = findFunction(operand.name);
+          called && std::ranges::find(reached, called) == reached.end())
+        reached.push_back(called);
     for (const Operand &part : operand.parts)
       self(self, part);
   };
-  for (const Statement &statement : function_.statements)
-    for (const Operand &operand : statement.operands)
-      use(use, operand);
-  for (const Variable &v : module_.variables)
-    if (used.contains(v.name))
-      place(v);
-  for (const Scope &scope : function_.scopes)
-    for (const Variable &v : scope.variables) {
-      if (v.space != Space::Shared && v.space != Space::Local)
-        fail(fmt::format("'{}' cannot be declared in a function", v.name),
-             fmt::format("it lies in {} memory", name(v.space)),
-             "calls are not supported: let the compiler inline them");
-      else
-        place(v);
+  for (size_t k = 0; k < reached.size(); ++k)
+    for (const Statement &statement : reached[k]->statements)
+      for (const Operand &operand : statement.operands)
+        use(use, operand);
+
+  uint64_t shared = 0, dynamicAlign = 16;
+  std::vector<std::string_view> dynamic;
+  auto place = [&](const Variable &v) {
+    const uint64_t offset = shared = aligned(shared, v.align);
+    shared += v.bytes();
+    if (!v.values.empty())
+      fail(fmt::format("'{}' cannot have an initializer", v.name), "it lies in shared memory");
+    return offset;
+  };
+  for (const Variable &v : module_.variables) {
+    if (v.space != Space::Shared || !used.contains(v.name))
+      continue;
+    if (v.external) {
+      dynamic.push_back(v.name);
+      dynamicAlign = std::max(dynamicAlign, v.align);
+    } else {
+      shared_[v.name] = {Space::Shared, place(v)};
     }
-  if (!dynamic.empty()) {
-    shared = aligned(shared, dynamicAlign);
-    kernel_.hasDynamicShared = true;
   }
+  for (const Function *f : reached)
+    for (const Scope &scope : f->scopes)
+      for (const Variable &v : scope.variables)
+        if (v.space == Space::Shared)
+          sharedOffsets_[&v] = place(v);
+  if (!dynamic.empty())
+    shared = aligned(shared, dynamicAlign);
   for (std::string_view name : dynamic)
-    placed_[name] = {Space::Shared, shared};
+    shared_[name] = {Space::Shared, shared};
   if (shared > mostSharedBytes)
     fail("static shared memory is too large",
-         fmt::format("'{}' has {} bytes, a block has up to {}", function_.name, shared, mostSharedBytes));
+         fmt::format("'{}' has {} bytes, a block has up to {}", kernel_.name, shared, mostSharedBytes));
+  kernel_.sharedBytes = static_cast<uint32_t>(std::min(shared, mostSharedBytes));
+}
+
+void OperandDecoder::placeVariables() {
+  uint64_t local = kernel_.localBytes;
+  for (uint32_t scope = 0; scope < function().scopes.size(); ++scope)
+    for (const Variable &v : function().scopes[scope].variables) {
+      Placed &placed = at_->placed[{scope, v.name}];
+      if (v.space == Space::Shared) {
+        placed = {Space::Shared, sharedOffsets_[&v]};
+      } else if ((v.space == Space::Local || v.space == Space::Param) && v.values.empty()) {
+        local = aligned(local, v.align);
+        placed = {Space::Local, local, v.space == Space::Param};
+        local += v.bytes();
+      } else {
+        fail(fmt::format("'{}' cannot be declared so in a function", v.name),
+             v.values.empty() ? fmt::format("it lies in {} memory", name(v.space)) : "it has an initializer");
+      }
+    }
   if (local > mostLocalBytes)
     fail("local memory is too large",
-         fmt::format("'{}' has {} bytes, a thread has up to {}", function_.name, local, mostLocalBytes));
-  kernel_.sharedBytes = static_cast<uint32_t>(shared);
-  kernel_.localBytes = static_cast<uint32_t>(local);
+         fmt::format("'{}' has {} bytes, a thread has up to {}", kernel_.name, local, mostLocalBytes));
+  kernel_.localBytes = static_cast<uint32_t>(std::min(local, mostLocalBytes));
 }
 
 const Placed *OperandDecoder::findPlaced(std::string_view name) const {
-  if (auto at = placed_.find(name); at != placed_.end())
-    return &at->second;
-  auto at = symbols_.find(name);
-  return at == symbols_.end() ? nullptr : &at->second;
+  for (uint32_t scope = statement_->scope;; scope = function().scopes[scope].parent) {
+    if (auto at = at_->placed.find({scope, name}); at != at_->placed.end())
+      return &at->second;
+    if (scope == 0)
+      break;
+  }
+  for (const Symbols *symbols : {&shared_, &symbols_})
+    if (auto at = symbols->find(name); at != symbols->end())
+      return &at->second;
+  return nullptr;
 }
 
 Slot OperandDecoder::newSlot(unsigned width) {
@@ -173,10 +202,10 @@ Slot OperandDecoder::newSlot(unsigned width) {
 }
 
 const Register *OperandDecoder::findRegister(std::string_view name) {
-  for (uint32_t scope = statement_->scope;; scope = function_.scopes[scope].parent) {
-    if (auto known = registers_.find({scope, name}); known != registers_.end())
+  for (uint32_t scope = statement_->scope;; scope = function().scopes[scope].parent) {
+    if (auto known = registers_.find({at_->number, scope, name}); known != registers_.end())
       return &known->second;
-    for (const RegisterRange &range : function_.scopes[scope].registers) {
+    for (const RegisterRange &range : function().scopes[scope].registers) {
       bool is = range.prefix == name;
       if (range.count) {
         uint64_t number = 0;
@@ -193,7 +222,7 @@ const Register *OperandDecoder::findRegister(std::string_view name) {
       Register r{newSlot(range.type == Type::Pred ? 2 : byteWidth(range.type)), range.type,
                  static_cast<int32_t>(kernel_.registerNames.size())};
       kernel_.registerNames.emplace_back(name);
-      return &registers_.emplace(std::pair(scope, name), r).first->second;
+      return &registers_.emplace(std::tuple(at_->number, scope, name), r).first->second;
     }
     if (scope == 0)
       return nullptr;
@@ -310,7 +339,7 @@ bool OperandDecoder::count(size_t least, size_t most) {
                             : fmt::format("it takes {} to {}", least, most));
 }
 
-bool OperandDecoder::address(const Operand &operand, Space space, Slot &slot, int64_t &offset, bool &wide) {
+bool OperandDecoder::address(const Operand &operand, Space &space, Slot &slot, int64_t &offset, bool &wide) {
   if (operand.kind != Kind::Address || operand.parts.size() != 1)
     return fail("an address in brackets is missing");
   const Operand &base = operand.parts[0];
@@ -333,6 +362,8 @@ bool OperandDecoder::address(const Operand &operand, Space space, Slot &slot, in
   const Placed *placed = findPlaced(base.name);
   if (!placed)
     return fail(fmt::format("'{}' is not declared", base.name));
+  if (placed->parameter && space == Space::Param)
+    space = Space::Local;
   const bool same = placed->space == space || (placed->space == Space::Const && space == Space::Global);
   if (!same && space != Space::Generic)
     return fail(fmt::format("'{}' lies in {} memory", base.name, name(placed->space)),

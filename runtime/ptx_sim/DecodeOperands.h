@@ -16,23 +16,39 @@ struct Register {
   int32_t number = -1; ///< Among those whose use is checked.
 };
 
+/// A function's body where it is run: the kernel's own, or what a call runs.
+struct Instance {
+  const Function *function = nullptr;
+  uint32_t number = 0;
+  std::map<std::pair<uint32_t, std::string_view>, Placed>
+      placed;                   ///< Parameters and variables by scope and name.
+  std::vector<uint32_t> codeAt; ///< Where each statement's code begins.
+  std::vector<uint32_t> jumps;  ///< Instructions whose targets are statements until the body is decoded.
+};
+
 /// Functions that return bool have told an error if they return false.
 class OperandDecoder {
 protected:
-  OperandDecoder(const Module &module, const Function &function, const Symbols &symbols,
-                 Diagnostics &diagnostics)
-      : module_(module), function_(function), symbols_(symbols), diagnostics_(diagnostics) {}
+  OperandDecoder(const Module &module, const Symbols &symbols, Diagnostics &diagnostics)
+      : module_(module), symbols_(symbols), diagnostics_(diagnostics) {}
 
   // ---- What is declared.
 
   std::string where() const;
   bool fail(std::string what, std::string why = {}, std::string hint = {});
 
+  const Function &function() const { return *at_->function; }
+  const Function *findFunction(std::string_view name) const;
+
   void placeParameters();
 
-  /// Those that the function uses, in shared and local memory.
+  /// Those that the kernel uses in shared memory, it and what it calls.
+  void placeShared();
+
+  /// The variables of the instance.
   void placeVariables();
 
+  /// Null if it is not declared.
   const Placed *findPlaced(std::string_view name) const;
 
   Slot newSlot(unsigned width);
@@ -66,8 +82,8 @@ protected:
   bool count(size_t least, size_t most);
   const Operand &operand(size_t k) const { return statement_->operands[k]; }
 
-  /// [register + offset], [variable + offset] or [number].
-  bool address(const Operand &operand, Space space, Slot &slot, int64_t &offset, bool &wide);
+  /// [register + offset], [variable + offset] or [number]. Parameters of calls lie in local memory.
+  bool address(const Operand &operand, Space &space, Slot &slot, int64_t &offset, bool &wide);
 
   /// A vector's or one register's elements as pairs of slot and width.
   bool elements(const Operand &operand, size_t wanted, Type type, bool written, Instruction &i);
@@ -76,12 +92,13 @@ protected:
   bool fragment(const Operand &operand, size_t wanted, Type type, bool written);
 
   const Module &module_;
-  const Function &function_;
   const Symbols &symbols_;
   Diagnostics &diagnostics_;
   Kernel kernel_;
-  Symbols placed_;
-  std::map<std::pair<uint32_t, std::string_view>, Register> registers_;
+  Symbols shared_;                                     ///< Of the module.
+  std::map<const Variable *, uint64_t> sharedOffsets_; ///< Of functions.
+  Instance *at_ = nullptr;
+  std::map<std::tuple<uint32_t, uint32_t, std::string_view>, Register> registers_;
   std::map<std::pair<uint64_t, unsigned>, uint32_t> constants_;
   std::map<Special, Slot> specials_;
   const Statement *statement_ = nullptr;

@@ -9,11 +9,14 @@ namespace npuc::ptx::execute {
 // Lanes.cpp's functions on registers.
 NPUC_HANDLER(lanes)
 NPUC_HANDLER(carry)
-NPUC_HANDLER(move)   ///< What was not written stays so; `list`: pairs of checked registers, from and to.
+NPUC_HANDLER(move)   ///< What was not written stays so; `list`: the checked registers from and to.
 NPUC_HANDLER(select) ///< Likewise.
 NPUC_HANDLER(set)
+NPUC_HANDLER(comparePair)
 NPUC_HANDLER(convert)
-NPUC_HANDLER(pack) ///< mov of a vector into one register: `list` has slots, of `width` bytes.
+// mov of a vector into one register and back: `list` has slots of `width` bytes, their checked registers or
+// -1, and that of the whole. What was not written stays so.
+NPUC_HANDLER(pack)
 NPUC_HANDLER(unpack)
 NPUC_HANDLER(add64) ///< cvta: plus `offset`.
 NPUC_HANDLER(isSpace)
@@ -29,7 +32,7 @@ NPUC_HANDLER(waitGroup)
 // What warps and blocks do together.
 NPUC_HANDLER(barrier)
 NPUC_HANDLER(warpBarrier)
-NPUC_HANDLER(shuffle)
+NPUC_HANDLER(shuffle) ///< `list`: the checked registers of a and d, or -1.
 NPUC_HANDLER(vote)
 NPUC_HANDLER(match)
 NPUC_HANDLER(reduceWarp)

@@ -6,6 +6,18 @@
 #include <cstring>
 
 namespace npuc::ptx::execute {
+namespace {
+
+uint32_t defined(const Warp &warp, int32_t number) {
+  return number < 0 ? ~0u : warp.defined[static_cast<size_t>(number)];
+}
+
+void setDefined(Warp &warp, int32_t number, uint32_t lanes, uint32_t mask) {
+  if (number >= 0)
+    warp.defined[static_cast<size_t>(number)] = (defined(warp, number) & ~mask) | (lanes & mask);
+}
+
+} // namespace
 
 void lanes(Warp &warp, const Instruction &i, uint32_t mask) {
   i.lanes(warp.arguments(i, mask));
@@ -19,24 +31,17 @@ void carry(Warp &warp, const Instruction &i, uint32_t mask) {
 
 void move(Warp &warp, const Instruction &i, uint32_t mask) {
   i.lanes(warp.arguments(i, mask));
-  for (unsigned k = 0; k < i.listCount; k += 2) {
-    const uint32_t from = warp.defined[static_cast<size_t>(warp.kernel.lists[i.list + k])];
-    uint32_t &to = warp.defined[static_cast<size_t>(warp.kernel.lists[i.list + k + 1])];
-    to = (to & ~mask) | (from & mask);
-  }
+  if (i.listCount)
+    setDefined(warp, warp.kernel.lists[i.list + 1], defined(warp, warp.kernel.lists[i.list]), mask);
 }
 
 /// `list`: the checked registers of a, b and d, or -1.
 void select(Warp &warp, const Instruction &i, uint32_t mask) {
   const uint32_t first = *warp.source<uint32_t>(i.c);
   i.lanes(warp.arguments(i, mask));
-  auto defined = [&](unsigned k) {
-    const int32_t r = warp.kernel.lists[i.list + k];
-    return r < 0 ? ~0u : warp.defined[static_cast<size_t>(r)];
-  };
-  const uint32_t from = (defined(0) & first) | (defined(1) & ~first);
-  if (const int32_t d = warp.kernel.lists[i.list + 2]; d >= 0)
-    warp.defined[static_cast<size_t>(d)] = (defined(2) & ~mask) | (from & mask);
+  const int32_t *numbers = &warp.kernel.lists[i.list];
+  setDefined(warp, numbers[2], (defined(warp, numbers[0]) & first) | (defined(warp, numbers[1]) & ~first),
+             mask);
 }
 
 /// A comparison whose result is a number: all ones, or 1.0.
@@ -45,9 +50,46 @@ void set(Warp &warp, const Instruction &i, uint32_t mask) {
   LaneArguments x = warp.arguments(i, mask);
   x.d = &holds;
   i.lanes(x);
-  const uint32_t yes = i.type == Type::F32 ? 0x3f800000u : ~0u;
-  uint32_t *d = warp.destination<uint32_t>(i.d);
-  eachLane(mask, [&](unsigned l) { d[l] = holds >> l & 1 ? yes : 0; });
+  const uint32_t yes = i.type == Type::F32    ? 0x3f800000u
+                       : i.type == Type::F16  ? 0x3c00u
+                       : i.type == Type::BF16 ? 0x3f80u
+                                              : ~0u;
+  eachLane(mask, [&](unsigned l) {
+    if (byteWidth(i.type) == 2)
+      warp.destination<uint16_t>(i.d)[l] = static_cast<uint16_t>(holds >> l & 1 ? yes : 0);
+    else
+      warp.destination<uint32_t>(i.d)[l] = holds >> l & 1 ? yes : 0;
+  });
+}
+
+/// Of two halves: two predicates, the first of the lower, or (`operation`) two numbers 1.0 or 0.
+void comparePair(Warp &warp, const Instruction &i, uint32_t mask) {
+  uint32_t holds[2] = {};
+  const uint32_t *a = warp.source<uint32_t>(i.a), *b = warp.source<uint32_t>(i.b);
+  for (unsigned half = 0; half < 2; ++half) {
+    uint16_t x[warpSize], y[warpSize];
+    for (unsigned l = 0; l < warpSize; ++l) {
+      x[l] = static_cast<uint16_t>(a[l] >> (16 * half));
+      y[l] = static_cast<uint16_t>(b[l] >> (16 * half));
+    }
+    LaneArguments arguments = warp.arguments(i, mask);
+    arguments.d = &holds[half];
+    arguments.d2 = nullptr;
+    arguments.a = x;
+    arguments.b = y;
+    i.lanes(arguments);
+  }
+  if (i.operation) {
+    const uint32_t yes = i.type == Type::F16x2 ? 0x3c00u : 0x3f80u;
+    uint32_t *d = warp.destination<uint32_t>(i.d);
+    eachLane(mask,
+             [&](unsigned l) { d[l] = (holds[1] >> l & 1 ? yes << 16 : 0) | (holds[0] >> l & 1 ? yes : 0); });
+    return;
+  }
+  for (unsigned half = 0; half < 2; ++half) {
+    uint32_t &p = *warp.destination<uint32_t>(half ? i.d2 : i.d);
+    p = (p & ~mask) | (holds[half] & mask);
+  }
 }
 
 void convert(Warp &warp, const Instruction &i, uint32_t mask) {
@@ -78,6 +120,11 @@ void pack(Warp &warp, const Instruction &i, uint32_t mask) {
     else
       warp.destination<uint32_t>(i.d)[l] = static_cast<uint32_t>(value[l]);
   });
+  const int32_t *numbers = &warp.kernel.lists[i.list + i.vector];
+  uint32_t known = ~0u;
+  for (unsigned e = 0; e < i.vector; ++e)
+    known &= defined(warp, numbers[e]);
+  setDefined(warp, numbers[i.vector], known, mask);
 }
 
 void unpack(Warp &warp, const Instruction &i, uint32_t mask) {
@@ -95,6 +142,10 @@ void unpack(Warp &warp, const Instruction &i, uint32_t mask) {
         warp.destination<uint32_t>(slot)[l] = static_cast<uint32_t>(part);
     });
   }
+  const int32_t *numbers = &warp.kernel.lists[i.list + i.vector];
+  const uint32_t known = defined(warp, numbers[i.vector]);
+  for (unsigned e = 0; e < i.vector; ++e)
+    setDefined(warp, numbers[e], known, mask);
 }
 
 void add64(Warp &warp, const Instruction &i, uint32_t mask) {

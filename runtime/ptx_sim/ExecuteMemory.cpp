@@ -182,7 +182,8 @@ void atomic(Warp &warp, const Instruction &i, uint32_t mask) {
       old = i.width == 8   ? exchange<uint64_t>(at.data, next)
             : i.width == 4 ? exchange<uint32_t>(at.data, next)
                            : exchange<uint16_t>(at.data, next);
-      std::memset(at.written, 1, i.width);
+      for (unsigned k = 0; k < i.width; ++k)
+        __atomic_store_n(at.written + k, 1, __ATOMIC_RELAXED);
     }
     if (i.d != noSlot)
       setLane(warp, i.d, i.width, l, old);

@@ -69,7 +69,9 @@ void shuffle(Warp &warp, const Instruction &i, uint32_t mask) {
   checkMembers(warp, i, mask, i.e);
   const uint32_t *a = warp.source<uint32_t>(i.a), *b = warp.source<uint32_t>(i.b),
                  *c = warp.source<uint32_t>(i.c);
-  uint32_t result[warpSize], inside = 0;
+  const int32_t given = warp.kernel.lists[i.list], taken = warp.kernel.lists[i.list + 1];
+  const uint32_t known = given < 0 ? ~0u : warp.defined[static_cast<size_t>(given)];
+  uint32_t result[warpSize], inside = 0, defined = 0;
   eachLane(mask, [&](unsigned l) {
     const int lane = static_cast<int>(l), step = b[l] & 31, clamp = c[l] & 31, segment = c[l] >> 8 & 31;
     const int last = (lane & segment) | (clamp & ~segment), first = lane & segment;
@@ -100,9 +102,12 @@ void shuffle(Warp &warp, const Instruction &i, uint32_t mask) {
       warp.found(Check::UninitializedRegister, i, l,
                  [&] { return fmt::format("takes from lane {}, which is not there", from); });
     result[l] = a[from];
+    defined |= (known >> from & 1) << l;
   });
   uint32_t *d = warp.destination<uint32_t>(i.d);
   eachLane(mask, [&](unsigned l) { d[l] = result[l]; });
+  if (taken >= 0)
+    warp.defined[static_cast<size_t>(taken)] = (warp.defined[static_cast<size_t>(taken)] & ~mask) | defined;
   if (i.d2 != noSlot) {
     uint32_t &p = *warp.destination<uint32_t>(i.d2);
     p = (p & ~mask) | (inside & mask);

@@ -87,6 +87,23 @@ void throughDouble(const LaneArguments &x) {
       x, [&](unsigned i, auto in) { return static_cast<float>(Op::of(static_cast<double>(in(a[i])))); });
 }
 
+/// Of fp64, with .ftz: from the upper 32 bits of the operand to the upper 32 bits of the result, the others
+/// being 0 (PTX ISA, "rcp.approx.ftz.f64"). Those are the correctly rounded ones here.
+template <typename Op>
+void gross(const LaneArguments &x) {
+  if (!(x.flags & Ftz))
+    return float1<double, Op>(x);
+  const auto *a = numbers<uint64_t>(x.a);
+  store<uint64_t>(x.d, x.mask, [&](unsigned i) {
+    constexpr uint64_t upper = ~uint64_t{0} << 32, exponent = uint64_t{0x7ff} << 52, sign = uint64_t{1} << 63;
+    const uint64_t in = a[i] & exponent ? a[i] & upper : a[i] & sign;
+    const uint64_t out = bitsOf(static_cast<double>(Op::of(doubleOf(in))));
+    // To nearest, ties to even; a carry goes into the exponent as it should.
+    const uint64_t rounded = (out + 0x7fffffffu + (out >> 32 & 1)) & upper;
+    return (out & exponent) == exponent ? out & upper : rounded & exponent ? rounded : rounded & sign;
+  });
+}
+
 // Signs alone, also of NaN.
 template <typename T, typename U, typename Op>
 void signs(const LaneArguments &x) {
@@ -292,11 +309,11 @@ constexpr NamedLanes rows[] = {
     {"div.f32", float2<float, Div>},
     {"div.f64", float2<double, Div>},
     {"rcp.f32", float1<float, Reciprocal>},
-    {"rcp.f64", float1<double, Reciprocal>},
+    {"rcp.f64", gross<Reciprocal>},
     {"sqrt.f32", float1<float, Sqrt>},
     {"sqrt.f64", float1<double, Sqrt>},
     {"rsqrt.f32", throughDouble<ReciprocalRoot>},
-    {"rsqrt.f64", float1<double, ReciprocalRoot>},
+    {"rsqrt.f64", gross<ReciprocalRoot>},
     {"sin.f32", throughDouble<Sine>},
     {"cos.f32", throughDouble<Cosine>},
     {"lg2.f32", throughDouble<Log2>},

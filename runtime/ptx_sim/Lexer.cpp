@@ -71,9 +71,11 @@ private:
     if (std::isdigit(static_cast<unsigned char>(peek())))
       return number();
     if (startsWord(peek())) {
-      ++at_;
+      // A directive ends before the next dot: what follows .reg may stand close to it.
+      const bool directive = text_[at_++] == '.';
       // "::" belongs to modifiers such as .L2::128B; a label ends with one colon.
-      while (continuesWord(peek()) || (peek() == ':' && peek(1) == ':' && continuesWord(peek(2))))
+      while ((continuesWord(peek()) && !(directive && peek() == '.')) ||
+             (peek() == ':' && peek(1) == ':' && continuesWord(peek(2))))
         at_ += peek() == ':' ? 2 : 1;
       push(Token::Kind::Word, begin);
       return true;

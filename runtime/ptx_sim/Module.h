@@ -113,7 +113,7 @@ struct Function {
   std::string_view name;
   uint32_t line = 0;
   bool entry = false;
-  std::vector<Variable> parameters;
+  std::vector<Variable> results, parameters; ///< Entries have no results.
   std::vector<Scope> scopes;
   std::vector<Statement> statements;
   std::vector<uint64_t> reqntid, maxntid; ///< Empty if not given.

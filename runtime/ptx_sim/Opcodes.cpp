@@ -8,14 +8,17 @@ namespace npuc::ptx {
 namespace {
 
 #define NPUC_ROUND "[.rn|.rz|.rm|.rp]"
-#define NPUC_SEMANTICS "[.weak|.relaxed|.acquire|.release|.acq_rel|.volatile][.cta|.cluster|.gpu|.sys]"
+#define NPUC_SCOPE "[.cta|.cluster|.gpu|.sys]"
+// Triton writes the space and the scope of ordered accesses first.
+#define NPUC_SEMANTICS                                                                                       \
+  "[.global|.shared|.shared::cta]" NPUC_SCOPE                                                                \
+  "[.weak|.relaxed|.acquire|.release|.acq_rel|.volatile]" NPUC_SCOPE
 #define NPUC_SPACE "[.global|.shared|.shared::cta|.local|.const|.param|.param::entry]"
 #define NPUC_HINTS                                                                                           \
   "[.ca|.cg|.cs|.lu|.cv|.wb|.wt][.nc][.L1::evict_normal|.L1::evict_unchanged|.L1::evict_first|.L1::evict_"   \
   "last|.L1::no_allocate]"                                                                                   \
   "[.L2::evict_normal|.L2::evict_first|.L2::evict_last][.L2::cache_hint][.L2::64B|.L2::128B|.L2::256B]"
-#define NPUC_ATOMIC(name)                                                                                    \
-  name "[.relaxed|.acquire|.release|.acq_rel][.cta|.cluster|.gpu|.sys][.global|.shared|.shared::cta]"
+#define NPUC_ATOMIC(name) name NPUC_SEMANTICS "[.global|.shared|.shared::cta]"
 #define NPUC_MEMORY_TYPES "b8 u8 s8 b16 u16 s16 b32 u32 s32 f32 b64 u64 s64 f64"
 #define NPUC_COMPARISONS "(.eq|.ne|.lt|.le|.gt|.ge|.lo|.ls|.hi|.hs|.equ|.neu|.ltu|.leu|.gtu|.geu|.num|.nan)"
 #define NPUC_NUMBERS "u8 s8 u16 s16 u32 s32 u64 s64 f16 bf16 f32 f64"
@@ -87,7 +90,8 @@ constexpr Row rows[] = {
     {"(rcp|sqrt)(.rn|.rz|.rm|.rp).T", "f64", "tt", Family::Lanes, Class::Special},
     {"(rsqrt|sin|cos|lg2|ex2).approx[.ftz].T", "f32", "tt", Family::Lanes, Class::Special},
     {"tanh.approx.T", "f32", "tt", Family::Lanes, Class::Special},
-    {"rsqrt.approx.T", "f64", "tt", Family::Lanes, Class::Special},
+    {"rsqrt.approx[.ftz].T", "f64", "tt", Family::Lanes, Class::Special},
+    {"rcp.approx.ftz.T", "f64", "tt", Family::Lanes, Class::Special},
     {"(abs|neg)[.ftz].T", "f32", "tt", Family::Lanes, Class::Float},
     {"(abs|neg).T", "f64", "tt", Family::Lanes, Class::Float},
     {"(min|max)[.ftz][.NaN].T", "f32", "ttt", Family::Lanes, Class::Float},
@@ -116,8 +120,14 @@ constexpr Row rows[] = {
     {"setp" NPUC_COMPARISONS "[.and|.or|.xor].T", "b16 b32 b64 u16 u32 u64 s16 s32 s64 f64 bf16", "",
      Family::Compare, Class::Compare},
     {"setp" NPUC_COMPARISONS "[.and|.or|.xor][.ftz].T", "f32 f16", "", Family::Compare, Class::Compare},
+    {"setp" NPUC_COMPARISONS "[.and|.or|.xor][.ftz].T", "f16x2 bf16x2", "", Family::ComparePair,
+     Class::Compare},
     {"set" NPUC_COMPARISONS "[.and|.or|.xor][.ftz](.u32|.s32|.f32).T",
-     "b16 b32 b64 u16 u32 u64 s16 s32 s64 f32 f64", "", Family::Set, Class::Compare},
+     "b16 b32 b64 u16 u32 u64 s16 s32 s64 f32 f64 f16 bf16", "", Family::Set, Class::Compare},
+    {"set" NPUC_COMPARISONS "[.and|.or|.xor][.ftz](.f16|.bf16|.u16|.s16).T", "f16 bf16", "", Family::Set,
+     Class::Compare},
+    {"set" NPUC_COMPARISONS "[.and|.or|.xor][.ftz](.f16x2|.bf16x2).T", "f16x2 bf16x2", "",
+     Family::ComparePair, Class::Compare},
     {"cvt[.rn|.rz|.rm|.rp|.rni|.rzi|.rmi|.rpi][.relu][.satfinite][.ftz][.sat].T.S", NPUC_NUMBERS, "",
      Family::Convert, Class::Convert, NPUC_NUMBERS},
     {"cvt(.rn|.rz)[.relu][.satfinite](.f16x2|.bf16x2).f32", "", "i44", Family::Lanes, Class::Convert},
@@ -171,6 +181,7 @@ constexpr Row rows[] = {
     {"brx.idx[.uni]", "", "", Family::BranchIndexed, Class::Control},
     {"ret[.uni]", "", "", Family::Exit, Class::Control},
     {"exit", "", "", Family::Exit, Class::Control},
+    {"call[.uni]", "", "", Family::Call, Class::Control},
     {"trap", "", "", Family::Trap, Class::Control},
     {"brkpt", "", "", Family::Nothing, Class::Control},
     {"pmevent[.mask]", "", "n", Family::Nothing, Class::Control},

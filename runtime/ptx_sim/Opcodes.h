@@ -15,8 +15,9 @@ enum class Family : uint8_t {
   Carry,   ///< As Lanes, with the condition code.
   Compare, ///< setp
   Set,
-  Test,    ///< testp
-  Convert, ///< cvt by way of 64 bits
+  ComparePair, ///< setp and set of two halves
+  Test,        ///< testp
+  Convert,     ///< cvt by way of 64 bits
   Load,
   Store,
   Atomic,
@@ -26,6 +27,7 @@ enum class Family : uint8_t {
   Branch,
   BranchIndexed,
   Exit,
+  Call,
   Trap,
   Barrier,
   WarpBarrier,

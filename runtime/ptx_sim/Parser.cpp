@@ -254,8 +254,9 @@ private:
     do {
       Variable variable;
       variable.space = Space::Param;
-      // Parameters of device functions may be registers.
-      if (!accept(".param") && !accept(".reg"))
+      if (peek().isWord(".reg"))
+        return failHere("parameters in registers are not supported");
+      if (!accept(".param"))
         return failHere("a parameter is missing");
       if (!declaration(variable))
         return false;
@@ -276,8 +277,7 @@ private:
   bool function(bool entry) {
     Function function;
     function.entry = entry;
-    std::vector<Variable> results;
-    if (!entry && !parameters(results))
+    if (!entry && !parameters(function.results))
       return false;
     if (peek().kind != Token::Kind::Word)
       return failHere("a function's name is missing");

@@ -87,8 +87,7 @@ void tell(const UnknownOpcodes &unknown, const std::string &file, Diagnostics &d
                       fmt::format("the instruction '{}' is unknown", opcode),
                       fmt::format("it stands at line{} {}{}", sorted.size() > 1 ? "s" : "",
                                   fmt::join(sorted, ", "), more ? fmt::format(" and {} more", more) : ""),
-                      opcode.starts_with("call") ? "calls are not supported: let the compiler inline them"
-                                                 : "npurun ptx --instructions lists those that are known");
+                      "npurun ptx --instructions lists those that are known");
   }
 }
 
@@ -116,14 +115,18 @@ std::shared_ptr<const Program> Program::load(std::string text, const std::string
   program->file = file;
   Symbols symbols;
   placeVariables(*module, *program, symbols, diagnostics);
-  const LaneFunctions functions(level);
+  static const LaneFunctions levels[] = {LaneFunctions(SimdLevel::Base), LaneFunctions(SimdLevel::V3),
+                                         LaneFunctions(SimdLevel::V4)};
+  const LaneFunctions &functions = levels[static_cast<size_t>(level)];
   UnknownOpcodes unknown;
+  size_t inlinedLeft = mostInlined;
   for (const Function &function : module->functions)
     if (function.entry) {
       if (program->find(function.name))
         diagnostics.error(fmt::format("{}:{}", file, function.line),
                           fmt::format("kernel '{}' is defined twice", function.name));
-      program->kernels.push_back(decode(*module, function, symbols, functions, unknown, diagnostics));
+      program->kernels.push_back(
+          decode(*module, function, symbols, functions, unknown, inlinedLeft, diagnostics));
     }
   tell(unknown, file, diagnostics);
   if (program->kernels.empty() && diagnostics.errorCount() == before)

@@ -134,8 +134,7 @@ struct Kernel {
     Slot slot;
   };
   std::vector<SpecialRegister> specials;
-  uint32_t sharedBytes = 0; ///< Static; dynamic memory follows.
-  bool hasDynamicShared = false;
+  uint32_t sharedBytes = 0;      ///< Static; dynamic memory follows.
   uint32_t localBytes = 0;       ///< Of one thread.
   uint32_t leastSharedWidth = 4; ///< Of accesses that may be to shared memory: 1, 2 or 4.
   std::vector<uint64_t> reqntid, maxntid;

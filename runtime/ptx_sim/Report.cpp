@@ -184,7 +184,7 @@ std::string Report::json(const Kernel &kernel) const {
                     {"count", f.count}});
   document["findings"] = list;
   document["host_ms"] = seconds * 1e3;
-  return document.dump(2) + "\n";
+  return document.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n";
 }
 
 } // namespace npuc::ptx

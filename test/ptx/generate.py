@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write the PTX of kernels.cu and kernels.py for sm_80 beside this file. The tests run what is committed, so only who changes a
+"""Write the PTX of kernels.cu, calls.cu and kernels.py for sm_80 beside this file. The tests run what is committed, so only who changes a
 kernel needs what this needs: nvcc of CUDA 12 or later on the PATH, and the packages triton and torch (no GPU).
 
 Usage: generate.py
@@ -40,9 +40,10 @@ def main():
         compiled = triton.compile(source, target=GPUTarget("cuda", 80, 32), options=options)
         head = f"// {name} of kernels.py: {options['num_warps']} warps, {compiled.metadata.shared} bytes of shared memory.\n"
         (FOLDER / f"triton_{name}.ptx").write_text(head + without_debug(compiled.asm["ptx"]))
-    subprocess.run(["nvcc", "-ptx", "-arch=sm_80", "-O3", FOLDER / "kernels.cu", "-o", FOLDER / "nvcc_kernels.ptx"], check=True)
-    path = FOLDER / "nvcc_kernels.ptx"
-    path.write_text("// kernels.cu\n" + without_debug(path.read_text()))
+    for source in ("kernels", "calls"):
+        path = FOLDER / f"nvcc_{source}.ptx"
+        subprocess.run(["nvcc", "-ptx", "-arch=sm_80", "-O3", FOLDER / f"{source}.cu", "-o", path], check=True)
+        path.write_text(f"// {source}.cu\n" + without_debug(path.read_text()))
 
 
 if __name__ == "__main__":

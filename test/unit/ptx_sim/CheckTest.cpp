@@ -186,7 +186,19 @@ TEST_CASE("registers that nothing has written") {
                         "1;\nadd.u32 %r4, %r2, 1;"),
               {1, 1, 1}) == Findings{"uninitialized-register at 2: thread (0, 0, 0) of block (0, 0, 0): "
                                      "reads register %r2, which nothing has written, 1 times"});
-  CHECK(found(kernel(1, "shfl.sync.idx.b32 %r2, %r1, 0, 0x1f, -1;"), {32, 1, 1}).size() == 1);
+  CHECK(found(kernel(1, "cvt.u16.u32 %h1, %i; mov.b32 %r1, {%h1, %h2}; mov.b32 {%h3, %h4}, %r1; mov.b32 "
+                        "{%h3, _}, %i; add.u16 %h5, %h3, 1;\n"
+                        "add.u16 %h5, %h4, 1;"),
+              {1, 1, 1}) == Findings{"uninitialized-register at 2: thread (0, 0, 0) of block (0, 0, 0): "
+                                     "reads register %h4, which nothing has written, 1 times"});
+  // A lane of which nobody takes anything need not have written; here lane 0 has, and from the others lanes 1
+  // to 15 take.
+  const std::string leader = "setp.eq.u32 %p1, %i, 0; @%p1 mov.u32 %r1, 5; setp.lt.u32 %p2, %i, 16;\n";
+  CHECK(found(kernel(1, leader + "shfl.sync.idx.b32 %r2, %r1, 0, 0x1f, -1; add.u32 %r3, %r2, 1;"), {32, 1, 1})
+            .empty());
+  CHECK(found(kernel(1, leader + "shfl.sync.bfly.b32 %r2, %r1, 1, 0x1f, -1;\n@%p2 add.u32 %r3, %r2, 1;"),
+              {32, 1, 1}) == Findings{"uninitialized-register at 3: thread (0, 0, 0) of block (0, 0, 0): "
+                                      "reads register %r2, which nothing has written, 15 times"});
 }
 
 TEST_CASE("memory that nothing has written") {

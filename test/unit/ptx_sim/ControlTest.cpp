@@ -92,6 +92,40 @@ L:)");
   CHECK(got == each([](unsigned) { return 1u; }));
 }
 
+TEST_CASE("calls, one within the other, with results, where threads part, and with shared memory of the "
+          "function's own") {
+  const std::string functions = R"(
+.func (.param .b32 r) twice(.param .b32 x) { .reg .b32 %r<3>; ld.param.u32 %r1, [x]; add.u32 %r2, %r1, %r1; st.param.u32 [r], %r2; ret; }
+.func (.param .align 8 .b8 r[8]) both(.param .b32 x, .param .b64 y) {
+  .reg .pred %p; .reg .b32 %r<5>; .reg .b64 %d<3>; .shared .u32 count;
+  ld.param.u32 %r1, [x]; ld.param.u64 %d1, [y]; cvt.u32.u64 %r2, %d1;
+  { .param .b32 a; st.param.b32 [a], %r1; .param .b32 b; call.uni (b), twice, (a); ld.param.b32 %r3, [b]; }
+  setp.lt.u32 %p, %r1, 4; @%p bra SMALL;
+  red.shared.add.u32 [count], 1; st.param.v2.u32 [r], {%r3, %r2}; ret;
+SMALL: st.param.u32 [r + 4], 7; st.param.u32 [r], %r3; ret;
+}
+)";
+  // Odd threads call. Those below 4 get 7, the others 100 + i; all twice i. Two calls of `both` share its
+  // variable.
+  Run run(kernel(
+      1,
+      R"(and.b32 %r1, %i, 1; setp.ne.u32 %p1, %r1, 0; add.u32 %r2, %i, 100; cvt.u64.u32 %d1, %r2; mov.u32 %r5, 1000; mov.u32 %r6, 2000;
+setp.eq.u32 %p2, %i, 0; @%p2 st.shared.u32 [outer], 0;
+{ .param .b32 a; .param .b64 b; .param .align 8 .b8 c[8]; st.param.u32 [a], %i; st.param.u64 [b], %d1; st.param.v2.u32 [c], {%r5, %r6};
+@%p1 call (c), both, (a, b); ld.param.v2.u32 {%r5, %r6}, [c]; }
+activemask.b32 %r7; mul.wide.u32 %d2, %i, 16; add.s64 %d2, %a0, %d2; st.global.v4.u32 [%d2], {%r5, %r6, %r7, %i};)",
+      functions + ".shared .u32 outer;"));
+  run.fresh(512).go();
+  // The function adds to what nothing has written: that is told, and nothing else.
+  REQUIRE(run.findings().size() == 1);
+  CHECK(run.findings()[0].starts_with("uninitialized-memory"));
+  const auto got = run.get<uint32_t>(0);
+  for (uint32_t i = 0; i < 32; ++i)
+    CHECK(std::vector(got.begin() + 4 * i, got.begin() + 4 * i + 4) ==
+          (i % 2 ? std::vector<uint32_t>{2 * i, i < 4 ? 7 : 100 + i, ~0u, i}
+                 : std::vector<uint32_t>{1000, 2000, ~0u, i}));
+}
+
 TEST_CASE("special registers") {
   Run run(
       kernel(

@@ -191,6 +191,13 @@ TEST_CASE("comparisons and predicates") {
       {"setp.gt.bf16 %p9, %h1, %h2;", 0x3f80, 0x4000, 0, 0}, // 1 > 2
       {"set.lt.u32.s32 %r9, %r1, %r2;", s32(-1), 0, 0, 0xffffffff},
       {"set.lt.f32.s32 %f9, %r1, %r2;", s32(-1), 0, 0, f32(1)},
+      {"set.lt.f16.f16 %h9, %h1, %h2;", 0x3c00, 0x4000, 0, 0x3c00},
+      {"set.lt.u16.bf16 %h9, %h1, %h2;", 0x3f80, 0x4000, 0, 0xffff},
+      {"set.gt.f16x2.f16x2 %r9, %r1, %r2;", 0x40003c00, 0x3c003c00, 0,
+       0x3c000000}, // 2 > 1 above, 1 > 1 below
+      {"setp.gt.f16x2 %p8|%p9, %r1, %r2;", 0x40003c00, 0x3c003c00, 0, 1},
+      {"setp.gt.f16x2 %p9|%p8, %r1, %r2;", 0x40003c00, 0x3c003c00, 0, 0},
+      {"setp.le.bf16x2 %p9|%p8, %r1, %r2;", 0x40003f80, 0x3f803f80, 0, 1},
       {"and.pred %p9, %p1, %p2;", 1, 0, 0, 0},
       {"or.pred %p9, %p1, %p2;", 1, 0, 0, 1},
       {"xor.pred %p9, %p1, %p2;", 1, 1, 0, 0},
@@ -280,6 +287,10 @@ TEST_CASE("fp64") {
       {"fma.rn.f64 %g9, %g1, %g2, %g3;", one + 1, one + 1, f64(-(1 + 0x1p-51)), f64(0x1p-104)},
       {"div.rz.f64 %g9, %g1, %g2;", one, f64(3), 0, 0x3fd5555555555555},
       {"rcp.rp.f64 %g9, %g1;", f64(3), 0, 0, 0x3fd5555555555556},
+      // 1/3 has the upper words 0x3fd55555 and below one half; below 2^-1022 is 0.
+      {"rcp.approx.ftz.f64 %g9, %g1;", f64(3), 0, 0, 0x3fd5555500000000},
+      {"rcp.approx.ftz.f64 %g9, %g1;", 1, 0, 0, f64(INFINITY)},
+      {"rsqrt.approx.ftz.f64 %g9, %g1;", f64(4), 0, 0, f64(0.5)},
       {"sqrt.rn.f64 %g9, %g1;", f64(2), 0, 0, 0x3ff6a09e667f3bcd},
       {"min.f64 %g9, %g1, %g2;", f64(-1), one, 0, f64(-1)},
       {"abs.f64 %g9, %g1;", f64(-1), 0, 0, one},

@@ -210,13 +210,37 @@ TEST_CASE("a loop that every thread leaves at another time, and a switch") {
   CHECK(error(nvcc.get<double>(2), results) == 0);
 }
 
+TEST_CASE("functions of CUDA's library and of the module are called") {
+  std::vector<double> x, expected;
+  for (int k = 0; k < 64; ++k) {
+    x.push_back((k - 32) * std::pow(10.0, k % 20)); // up to 3e20, where angles are reduced by a table
+    expected.push_back(std::sin(x.back()));
+  }
+  Compiled sine("nvcc_calls.ptx", "sine", {1, 1, 1}, 64);
+  sine.array(x).fresh(512);
+  sine.value(64).finish();
+  CHECK(error(sine.get<double>(1), expected) < 3e-16); // 2 ulp below 1, as CUDA promises
+
+  // The integral of x^2 from 0 to 3 by n midpoints, h = 3 / n apart, is 9 - 6 h^2 / 24.
+  Compiled integrals("nvcc_calls.ptx", "integrals", {1, 1, 1}, 32);
+  integrals.value(0.0f).value(3.0f).value(4);
+  integrals.launch.parameters.resize(16); // where the array's address is
+  integrals.fresh(128);
+  integrals.finish();
+  const auto got = integrals.get<float>(0);
+  for (int k = 0; k < 32; ++k) {
+    const double n = 4 << k % 3;
+    CHECK(got[static_cast<size_t>(k)] == Approx(k % 3 ? 9 * (1 - 1 / (4 * n * n)) : 0).epsilon(1e-6));
+  }
+}
+
 TEST_CASE("a matrix product in good time", "[speed]") {
   constexpr unsigned m = 512, n = 512, k = 384;
   Compiled nvcc("nvcc_kernels.ptx", "matmul", {n / 64, m / 64, 1}, 128);
   nvcc.array(std::vector<uint16_t>(m * k)).array(std::vector<uint16_t>(n * k)).fresh(m * n * 4);
   nvcc.value(m).value(n).value(k).go();
   const Totals totals = nvcc.report.totals(*nvcc.program->find("matmul"));
-  // A tenth of what a core of 2.1 GHz with AVX-512 does.
+  // A tenth of what one core with AVX-512 does.
   const double rate = static_cast<double>(totals.tensorMultiplyAdds) / nvcc.report.seconds;
   INFO(rate / 1e6 << " million multiply-adds a second, "
                   << static_cast<double>(totals.all.warps) / nvcc.report.seconds / 1e6

@@ -1,6 +1,8 @@
 // What does not load, and why: all of it at once.
 #include "test/unit/ptx_sim/Harness.h"
 
+#include <fmt/format.h>
+
 namespace npuc::ptx::test {
 namespace {
 
@@ -27,8 +29,7 @@ TEST_CASE("all unknown instructions and modifiers are named, with their lines") 
       Contains("test.ptx:6: the instruction 'wgmma.fence.sync.aligned' is unknown: it stands at lines 6, 9"));
   CHECK_THAT(told, Contains("test.ptx:7: the instruction 'add.sat.u32' is unknown: it stands at line 7"));
   CHECK_THAT(told, Contains("test.ptx:13: the instruction 'mul.s32' is unknown"));
-  CHECK_THAT(told, Contains("test.ptx:14: the instruction 'call.uni' is unknown") &&
-                       Contains("calls are not supported"));
+  CHECK_THAT(told, Contains("test.ptx:14: function 'f' is not defined in this module"));
   CHECK_THAT(told, !Contains("'add.s32'"));
 }
 
@@ -72,6 +73,31 @@ TEST_CASE("syntax errors are told with their lines, each of them") {
              Contains("variable 'x' is declared and not defined"));
   CHECK_THAT(errorsOf(".version 8.0 .global .b8 x[2000000000]; .entry k() { }"),
              Contains("the module's variables take more than"));
+}
+
+TEST_CASE("calls that are impossible") {
+  const std::string functions =
+      ".func (.param .b32 r) f(.param .b32 x) { .param .b32 a; .param .b32 b; call (a), g, (b); }\n"
+      ".func (.param .b32 r) g(.param .b32 x) { .param .b32 a; .param .b32 b; call (a), f, (b); }\n";
+  const std::string told = errorsOf(
+      kernel(0,
+             ".param .b32 a; .param .b32 b;\ncall (a), f, (b);\ncall f, (b);\ncall (a), printf, (b);\n"
+             "call (a), f, (%r1);\ncall (a), %d1, (b);",
+             functions));
+  for (const char *what :
+       {"'f' calls itself: recursion is not supported",
+        "the call does not fit 'f': it takes 1 arguments and has 1 results",
+        "function 'printf' is not defined in this module: only those are called, by their names",
+        "'x' is given no variable in .param", "function '%d1' is not defined in this module"})
+    CHECK_THAT(told, Contains(what));
+}
+
+TEST_CASE("calls that double 30 times are too much") {
+  std::string functions = ".func f0() { ret; }\n";
+  for (int k = 1; k <= 30; ++k)
+    functions += fmt::format(".func f{0}() {{ call f{1}; call f{1}; }}\n", k, k - 1);
+  CHECK_THAT(errorsOf(kernel(0, "call f30;", functions)),
+             Contains("calls make more than 262144 instructions of the module"));
 }
 
 TEST_CASE("launches that are impossible") {

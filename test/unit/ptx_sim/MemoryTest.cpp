@@ -73,8 +73,8 @@ st.global.v4.u32 [%a0], {%r1, %r2, %r3, %r4}; st.global.u32 [%a0 + 16], %r5;)",
 TEST_CASE("atomics") {
   // 64 threads on one word each.
   const std::string text = kernel(1, R"(mov.b16 %h5, 0x3f80; mov.b32 %r5, 0x3c004000;
-atom.global.add.u32 %r1, [%a0], 1; red.global.max.s32 [%a0 + 4], %i; atom.global.min.u32 %r1, [%a0 + 8], %i;
-red.global.or.b32 [%a0 + 12], 6; atom.global.inc.u32 %r1, [%a0 + 16], 9; atom.global.dec.u32 %r1, [%a0 + 20], 9;
+atom.global.add.u32 %r1, [%a0], 1; red.global.max.s32 [%a0 + 4], %i; atom.global.gpu.acq_rel.min.u32 %r1, [%a0 + 8], %i;
+red.global.or.b32 [%a0 + 12], 6; atom.relaxed.sys.global.inc.u32 %r1, [%a0 + 16], 9; atom.global.dec.u32 %r1, [%a0 + 20], 9;
 red.global.add.f32 [%a0 + 24], 0f3F800000; red.global.add.noftz.f16x2 [%a0 + 28], %r5; red.global.add.u64 [%a0 + 32], 0x100000000;
 setp.eq.u32 %p1, %i, 3; @%p1 atom.global.cas.b32 %r2, [%a0 + 40], 5, 77; @%p1 atom.global.exch.b32 %r3, [%a0 + 44], %r2;
 red.global.add.noftz.bf16 [%a0 + 48], %h5;)");
