@@ -103,10 +103,11 @@ private:
     instance.number = ++instances_;
     auto bind = [&](const Operand &actual, const Variable &formal) {
       const Placed *placed = actual.kind == Kind::Name ? findPlaced(actual.name) : nullptr;
-      if (placed && placed->parameter)
+      if (placed && placed->parameterBytes >= formal.bytes() && formal.bytes())
         instance.placed[{0, formal.name}] = *placed;
       else
-        fail(fmt::format("'{}' is given no variable in .param", formal.name));
+        fail(fmt::format("'{}' is given no variable of its size in .param", formal.name),
+             fmt::format("it has {} bytes", formal.bytes()));
     };
     for (size_t k = 0; k < results.size(); ++k)
       bind(results[k], called->results[k]);

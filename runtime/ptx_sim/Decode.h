@@ -12,7 +12,7 @@ namespace npuc::ptx {
 struct Placed {
   Space space = Space::Global;
   uint64_t address = 0;
-  bool parameter = false; ///< Of a call: local memory that is written .param.
+  uint64_t parameterBytes = 0; ///< Of a call's parameter: local memory that is written .param.
 };
 using Symbols = std::map<std::string_view, Placed>;
 

@@ -169,7 +169,7 @@ void OperandDecoder::placeVariables() {
         placed = {Space::Shared, sharedOffsets_[&v]};
       } else if ((v.space == Space::Local || v.space == Space::Param) && v.values.empty()) {
         local = aligned(local, v.align);
-        placed = {Space::Local, local, v.space == Space::Param};
+        placed = {Space::Local, local, v.space == Space::Param ? v.bytes() : 0};
         local += v.bytes();
       } else {
         fail(fmt::format("'{}' cannot be declared so in a function", v.name),
@@ -362,7 +362,7 @@ bool OperandDecoder::address(const Operand &operand, Space &space, Slot &slot, i
   const Placed *placed = findPlaced(base.name);
   if (!placed)
     return fail(fmt::format("'{}' is not declared", base.name));
-  if (placed->parameter && space == Space::Param)
+  if (placed->parameterBytes && space == Space::Param)
     space = Space::Local;
   const bool same = placed->space == space || (placed->space == Space::Const && space == Space::Global);
   if (!same && space != Space::Generic)

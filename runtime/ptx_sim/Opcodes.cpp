@@ -9,16 +9,15 @@ namespace {
 
 #define NPUC_ROUND "[.rn|.rz|.rm|.rp]"
 #define NPUC_SCOPE "[.cta|.cluster|.gpu|.sys]"
-// Triton writes the space and the scope of ordered accesses first.
-#define NPUC_SEMANTICS                                                                                       \
-  "[.global|.shared|.shared::cta]" NPUC_SCOPE                                                                \
-  "[.weak|.relaxed|.acquire|.release|.acq_rel|.volatile]" NPUC_SCOPE
+// The order of an access. Triton writes space and scope before it.
+#define NPUC_ORDER(orders) "[.global|.shared|.shared::cta]" NPUC_SCOPE orders NPUC_SCOPE
 #define NPUC_SPACE "[.global|.shared|.shared::cta|.local|.const|.param|.param::entry]"
 #define NPUC_HINTS                                                                                           \
   "[.ca|.cg|.cs|.lu|.cv|.wb|.wt][.nc][.L1::evict_normal|.L1::evict_unchanged|.L1::evict_first|.L1::evict_"   \
   "last|.L1::no_allocate]"                                                                                   \
   "[.L2::evict_normal|.L2::evict_first|.L2::evict_last][.L2::cache_hint][.L2::64B|.L2::128B|.L2::256B]"
-#define NPUC_ATOMIC(name) name NPUC_SEMANTICS "[.global|.shared|.shared::cta]"
+#define NPUC_ATOMIC(name)                                                                                    \
+  name NPUC_ORDER("[.relaxed|.acquire|.release|.acq_rel]") "[.global|.shared|.shared::cta]"
 #define NPUC_MEMORY_TYPES "b8 u8 s8 b16 u16 s16 b32 u32 s32 f32 b64 u64 s64 f64"
 #define NPUC_COMPARISONS "(.eq|.ne|.lt|.le|.gt|.ge|.lo|.ls|.hi|.hs|.equ|.neu|.ltu|.leu|.gtu|.geu|.num|.nan)"
 #define NPUC_NUMBERS "u8 s8 u16 s16 u32 s32 u64 s64 f16 bf16 f32 f64"
@@ -137,13 +136,13 @@ constexpr Row rows[] = {
     {"cvt(.rna|.rn|.rz)[.relu][.satfinite].tf32.f32", "", "i4", Family::Lanes, Class::Convert},
 
     // Memory.
-    {"ld" NPUC_SEMANTICS NPUC_SPACE NPUC_HINTS "[.v2|.v4].T", NPUC_MEMORY_TYPES, "", Family::Load,
-     Class::Load},
+    {"ld" NPUC_ORDER("[.weak|.relaxed|.acquire|.volatile]") NPUC_SPACE NPUC_HINTS "[.v2|.v4].T",
+     NPUC_MEMORY_TYPES, "", Family::Load, Class::Load},
     {"ldu[.global]"
      "[.v2|.v4].T",
      NPUC_MEMORY_TYPES, "", Family::Load, Class::Load},
-    {"st" NPUC_SEMANTICS NPUC_SPACE NPUC_HINTS "[.v2|.v4].T", NPUC_MEMORY_TYPES, "", Family::Store,
-     Class::Store},
+    {"st" NPUC_ORDER("[.weak|.relaxed|.release|.volatile]") NPUC_SPACE NPUC_HINTS "[.v2|.v4].T",
+     NPUC_MEMORY_TYPES, "", Family::Store, Class::Store},
     {NPUC_ATOMIC("atom") "(.and|.or|.xor|.exch|.cas)[.L2::cache_hint].T", "b32 b64", "", Family::Atomic,
      Class::Atomic},
     {NPUC_ATOMIC("atom") ".cas.T", "b16", "", Family::Atomic, Class::Atomic},

@@ -155,8 +155,19 @@ void Warp::checkDefined(const Instruction &i, uint32_t guarded, uint32_t mask) {
     check(kernel.lists[i.uses + u], mask);
 }
 
-/// Joins parts that stand at one instruction and brings the one of least rank to the front.
+/// Ends parts of which only the end is left, joins those that stand at one instruction, and brings the one of
+/// least rank to the front. None may be left.
 void Warp::settle() {
+  // At once, and not when their rank has come: others may be about to wait for all that have not ended.
+  std::erase_if(parts_, [&](const Part &p) {
+    const Instruction &i = kernel.code[p.pc];
+    if (i.flow != Flow::Exit || i.guard != noSlot || i.run)
+      return false;
+    ++block.counters[p.pc].warps;
+    block.counters[p.pc].threads += static_cast<unsigned>(std::popcount(p.mask));
+    alive_ &= ~p.mask;
+    return true;
+  });
   std::ranges::sort(parts_, {}, [&](const Part &p) { return kernel.code[p.pc].rank; });
   size_t kept = 0;
   for (size_t p = 1; p < parts_.size(); ++p)
@@ -164,7 +175,8 @@ void Warp::settle() {
       parts_[kept].mask |= parts_[p].mask;
     else
       parts_[++kept] = parts_[p];
-  parts_.resize(kept + 1);
+  if (!parts_.empty())
+    parts_.resize(kept + 1);
 }
 
 void Warp::branch(const Instruction &i, uint32_t mask) {
@@ -227,6 +239,8 @@ void Warp::run(uint64_t budget) {
   while (budget-- && alive_) {
     if (parts_.size() > 1 && kernel.code[parts_[0].pc].leads)
       settle();
+    if (parts_.empty())
+      return;
     const Part part = parts_[0];
     const Instruction &i = kernel.code[part.pc];
     uint32_t mask = part.mask;
@@ -349,17 +363,6 @@ void Block::arrive(Warp &warp, const Instruction &i, unsigned id, unsigned expec
     stopped = true;
     return;
   }
-  if (!expectedThreads)
-    for (const Warp &other : warps)
-      if (other.lanes() != other.alive()) {
-        const Dim3 t = other.thread(static_cast<unsigned>(std::countr_zero(other.lanes() & ~other.alive())));
-        warp.found(Check::BarrierDivergence, i, lane, [&] {
-          return fmt::format(
-              "is at barrier {} for all threads of the block, of which thread ({}, {}, {}) has ended", id,
-              t.x, t.y, t.z);
-        });
-        break;
-      }
   const unsigned expected = expectedThreads / warpSize;
   if (barrier.arrived && barrier.expected != expected) {
     warp.found(Check::BarrierDivergence, i, lane, [&] {

@@ -88,7 +88,8 @@ TEST_CASE("calls that are impossible") {
        {"'f' calls itself: recursion is not supported",
         "the call does not fit 'f': it takes 1 arguments and has 1 results",
         "function 'printf' is not defined in this module: only those are called, by their names",
-        "'x' is given no variable in .param", "function '%d1' is not defined in this module"})
+        "'x' is given no variable of its size in .param: it has 4 bytes",
+        "function '%d1' is not defined in this module"})
     CHECK_THAT(told, Contains(what));
 }
 
