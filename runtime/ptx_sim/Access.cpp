@@ -72,7 +72,14 @@ Location MemoryAccess::inGlobal(unsigned lane, uint64_t address) {
 }
 
 void MemoryAccess::checkWritten(unsigned lane, const Location &at) {
-  if (!std::memchr(at.written, 0, bytes_))
+  // Blocks on other threads may change the same by atomics, and only by those.
+  bool written = true;
+  if (kind_ == Kind::Atomic)
+    for (unsigned k = 0; k < bytes_; ++k)
+      written &= __atomic_load_n(at.written + k, __ATOMIC_RELAXED) != 0;
+  else
+    written = !std::memchr(at.written, 0, bytes_);
+  if (written)
     return;
   warp_.found(Check::UninitializedMemory, i_, lane, [&] {
     std::string where = fmt::format("{} memory at {:#x}", name(at.space), at.offset);
