@@ -55,11 +55,9 @@ size_t rowsToKeep(const quantize::Statistics &statistics, bool isCoarse) {
 
 /// Whether some multiplication has a format whose weights are coarse.
 bool hasCoarseWeights(func::FuncOp function, const std::string &format) {
-  auto isCoarse = [](StringRef name) { return quantize::formatFromText(name)->hasCoarseWeights(); };
-  return isCoarse(format) || llvm::any_of(function.front(), [&](Operation &op) {
-           auto own = op.getAttrOfType<StringAttr>(quantize::formatAttr);
-           return own && isCoarse(own.getValue());
-         });
+  return quantize::formatFromText(format)->hasCoarseWeights() ||
+         llvm::any_of(function.front(),
+                      [](Operation &op) { return quantize::formatOf(&op).hasCoarseWeights(); });
 }
 
 } // namespace

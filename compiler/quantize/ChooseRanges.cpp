@@ -27,8 +27,7 @@ Zero zeroOf(Operation *op) {
 }
 
 bool isInt8(Operation *op) {
-  auto format = op->getAttrOfType<StringAttr>(formatAttr);
-  return !format || formatFromText(format.getValue())->activations == Activations::Int8;
+  return formatOf(op).activations == Activations::Int8;
 }
 
 Interval seenOf(const TensorStatistics &tensor) {

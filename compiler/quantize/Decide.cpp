@@ -5,6 +5,7 @@
 #include "compiler/quantize/Smooth.h"
 
 #include "llvm/ADT/MapVector.h"
+#include "llvm/ADT/SmallPtrSet.h"
 
 #include <fmt/format.h>
 
@@ -40,8 +41,10 @@ public:
     llvm::DenseMap<Operation *, std::string> reasons;
     std::vector<std::pair<Operation *, std::string>> all = multiplications(function);
     for (auto &[op, name] : all) {
-      bool given = op->hasAttr(formatAttr);
+      const bool given = op->hasAttr(formatAttr);
       reasons[op] = given ? "given by the table" : "asked for";
+      if (given)
+        isGiven.insert(op);
       auto linear = dyn_cast<nn::LinearOp>(op);
       bool byWeights = linear && constantOf(linear.getWeight());
       if (!given)
@@ -60,8 +63,7 @@ public:
           return std::nullopt;
     Decision decision;
     for (auto &[op, name] : all)
-      decision.rows.push_back(
-          {name, op->getAttrOfType<StringAttr>(formatAttr).getValue().str(), reasons[op]});
+      decision.rows.push_back({name, text(formatOf(op)), reasons[op]});
     if (smoothed > 0)
       decision.steps.push_back(fmt::format("smoothed {} of {} inputs, shares {:.1f} to {:.1f}", smoothed,
                                            readers.size(), leastShare, greatestShare));
@@ -74,9 +76,6 @@ public:
   }
 
 private:
-  static OperatorFormat formatOf(Operation *op) {
-    return *formatFromText(op->getAttrOfType<StringAttr>(formatAttr).getValue());
-  }
   void set(Operation *op, const OperatorFormat &format) {
     op->setAttr(formatAttr, builder.getStringAttr(text(format)));
   }
@@ -119,9 +118,9 @@ private:
     ScaleOf scale = activations == Activations::Int8 ? ScaleOf::All : ScaleOf::Row;
     Smoothing smoothing = searchFactors(input, scale, reader.threads());
     std::string lost = losing(scale == ScaleOf::All ? "one scale" : "scales of rows", smoothing);
-    auto isGiven = [&](nn::LinearOp linear) { return reasons[linear] == "given by the table"; };
-    if (scale == ScaleOf::All && smoothing.ofInput > someLost && !llvm::all_of(alike, isGiven))
-      return decideBetter(input, alike, isGiven, smoothing, lost, reasons);
+    if (scale == ScaleOf::All && smoothing.ofInput > someLost &&
+        !llvm::all_of(alike, [&](nn::LinearOp linear) { return isGiven.contains(linear); }))
+      return decideBetter(input, alike, smoothing, lost, reasons);
     for (nn::LinearOp linear : alike)
       reasons[linear] += "; " + lost;
     take(alike, smoothing);
@@ -133,19 +132,19 @@ private:
   }
 
   /// Of linears to which one scale for all values costs much.
-  bool decideBetter(const LinearInput &input, ArrayRef<nn::LinearOp> linears,
-                    llvm::function_ref<bool(nn::LinearOp)> isGiven, const Smoothing &fixed,
+  bool decideBetter(const LinearInput &input, ArrayRef<nn::LinearOp> linears, const Smoothing &fixed,
                     const std::string &lost, llvm::DenseMap<Operation *, std::string> &reasons) {
     Smoothing rows = searchFactors(input, ScaleOf::Row, reader.threads());
     for (nn::LinearOp linear : linears) {
+      const bool given = isGiven.contains(linear);
       OperatorFormat byRows = formatOf(linear), floats{Activations::Float, 0};
       byRows.activations = Activations::Int8Token;
       reasons[linear] += "; " + lost;
-      if (!isGiven(linear) && rows.ofInput <= worthRows * fixed.ofInput && has(text(byRows).c_str())) {
+      if (!given && rows.ofInput <= worthRows * fixed.ofInput && has(text(byRows).c_str())) {
         set(linear, byRows);
         reasons[linear] = lost + ", " + losing("scales of rows", rows);
         take(linear, rows);
-      } else if (!isGiven(linear) && fixed.ofInput > muchLost && has("float")) {
+      } else if (!given && fixed.ofInput > muchLost && has("float")) {
         set(linear, floats);
         reasons[linear] = lost + ", " + losing("scales of rows", rows);
       } else {
@@ -173,6 +172,7 @@ private:
   const Statistics &statistics;
   interpret::ConstantReader &reader;
   const DecisionOptions &options;
+  llvm::SmallPtrSet<Operation *, 8> isGiven; ///< A format, by a table.
   size_t smoothed = 0, toNearest = 0;
   double leastShare = 0, greatestShare = 0;
 };

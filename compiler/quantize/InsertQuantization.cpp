@@ -50,11 +50,6 @@ std::vector<float> factorsOf(Operation *op) {
   return factors ? factors.asArrayRef().vec() : std::vector<float>();
 }
 
-OperatorFormat formatOf(Operation *op) {
-  auto name = op->getAttrOfType<StringAttr>(formatAttr);
-  return name ? *formatFromText(name.getValue()) : OperatorFormat();
-}
-
 /// The range of a linear's input over its factors.
 std::pair<float, float> smoothedRange(const Range &range, const std::vector<float> &factors) {
   float least = 0, greatest = 0;
@@ -193,8 +188,7 @@ private:
 
   LogicalResult quantizeLinear(nn::LinearOp linear, const OperatorFormat &format) {
     Constants constants(builder, linear.getLoc(), reader);
-    bool integers = format.activations == Activations::Int8 || format.activations == Activations::Int8Token;
-    std::vector<float> factors = integers ? factorsOf(linear) : std::vector<float>();
+    std::vector<float> factors = format.isInteger() ? factorsOf(linear) : std::vector<float>();
     TypedAttr weight = asF32(constantOf(linear.getWeight()));
     int64_t n = linear.getTransposed() ? 0 : 1;
     if (!factors.empty())

@@ -70,6 +70,11 @@ std::optional<OperatorFormat> formatFromText(std::string_view text) {
   return found == formats().end() ? std::nullopt : std::optional(found->second);
 }
 
+OperatorFormat formatOf(mlir::Operation *op) {
+  auto name = op->getAttrOfType<mlir::StringAttr>(formatAttr);
+  return name ? *formatFromText(name.getValue()) : OperatorFormat();
+}
+
 std::vector<std::string> formatNames() {
   std::vector<std::string> names;
   for (const Named &format : formats())

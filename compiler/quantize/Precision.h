@@ -34,6 +34,8 @@ struct OperatorFormat {
 
   /// Of 4 bits, or 3 behind the point: their rounding costs more than that of anything else.
   bool hasCoarseWeights() const { return weightBits == 4 || activations == Activations::Fp8; }
+  /// What is multiplied becomes integers, and may be over factors by channel.
+  bool isInteger() const { return activations == Activations::Int8 || activations == Activations::Int8Token; }
 
   bool operator==(const OperatorFormat &) const = default;
 };
@@ -42,6 +44,8 @@ struct OperatorFormat {
 /// asymmetric weights, then -token or -float for other activations.
 std::string text(const OperatorFormat &format);
 std::optional<OperatorFormat> formatFromText(std::string_view text);
+/// That of a multiplication's attribute, which names one; without it, int8.
+OperatorFormat formatOf(mlir::Operation *op);
 /// All that there are.
 std::vector<std::string> formatNames();
 

@@ -115,11 +115,7 @@ FloatReference::FloatReference(func::FuncOp function) : copy_(cast<func::FuncOp>
     Operation *op = own[i].first;
     Multiplication &one = multiplications_.emplace_back(
         Multiplication{op, copies[i].first, own[i].second, {op->operand_begin(), op->operand_end()}, {}});
-    auto format = op->getAttrOfType<StringAttr>(formatAttr);
-    Activations kind = format ? formatFromText(format.getValue())->activations : Activations::Int8;
-    // As insertQuantization has it: only what becomes integers has factors.
-    bool isInteger = kind == Activations::Int8 || kind == Activations::Int8Token;
-    if (auto factors = op->getAttrOfType<DenseF32ArrayAttr>(factorsAttr); factors && isInteger)
+    if (auto factors = op->getAttrOfType<DenseF32ArrayAttr>(factorsAttr); factors && formatOf(op).isInteger())
       one.factors = factors.asArrayRef().vec();
   }
 }

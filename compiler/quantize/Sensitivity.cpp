@@ -161,10 +161,6 @@ public:
   }
 
 private:
-  OperatorFormat formatOf(Operation *op) const {
-    return *formatFromText(op->getAttrOfType<StringAttr>(formatAttr).getValue());
-  }
-
   /// Time and damage of the format that was decided on, of scales for each row, and of floats.
   bool measure(Candidate &candidate) {
     OperatorFormat decided = formatOf(candidate.op), token = decided, floats = *formatFromText("float");
