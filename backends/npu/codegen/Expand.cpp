@@ -1,6 +1,7 @@
 #include "backends/npu/codegen/Expand.h"
 
 #include "backends/npu/codegen/MemoryView.h"
+#include "backends/npu/codegen/SentRegions.h"
 #include "backends/npu/codegen/VectorProgram.h"
 #include "dialects/nn/IR/NodeName.h"
 #include "dialects/npu/IR/Npu.h"
@@ -15,7 +16,6 @@
 
 #include <deque>
 #include <numeric>
-#include <utility>
 
 using namespace mlir;
 using namespace npuc;
@@ -58,8 +58,11 @@ public:
   Expander(func::FuncOp function, const target::TargetDescription &target) : function(function) {
     cores = target.topology().devices() * target.topology().clusters_per_device() *
             target.topology().cores_per_cluster();
-    for (const target::DmaClass &dma : target.dma())
+    for (const target::DmaClass &dma : target.dma()) {
       multicasts |= dma.multicast();
+      // A part's start takes time too: all of it must take several times that.
+      bytesWorthParts = std::max(bytesWorthParts, int64_t(4 * dma.startup_cycles() * dma.bytes_per_cycle()));
+    }
   }
 
   FailureOr<schedule::TileGraph> run() {
@@ -266,7 +269,7 @@ private:
     if (target.memory->space == isa::Space::Dram || target.memory->space == isa::Space::Shared ||
         !frame.parent)
       return op.emitError("fills a buffer that is not the executing core's own");
-    written(target.memory);
+    sent.written(target.memory);
     fills[target.memory] = {op, frame.core, target, op.getValue().convertToDouble()};
     return success();
   }
@@ -315,41 +318,29 @@ private:
     return !outer && onlyWriter(target.memory->allocation, op);
   }
 
-  /// What a core wrote to where all cores reach it: `from`, a buffer of the loop over cores that did it.
-  struct Sent {
-    uint32_t core;
-    MemoryView from, to;
-  };
-
-  static bool isReachedByAll(const MemoryView &r) {
-    return r.memory->space == isa::Space::Shared || r.memory->space == isa::Space::Dram;
-  }
-
-  /// What the loop before this one sent of `source` from this very core, if it is all that `target` is to
-  /// hold: it is there still.
-  const MemoryView *sentBefore(npu::CopyOp op, const MemoryView &source, const MemoryView &target,
-                               uint32_t core) {
+  /// Where the core has still what `target` is to hold of `source`, as it sent it there itself.
+  const MemoryView *keptOf(npu::CopyOp op, const MemoryView &source, const MemoryView &target,
+                           uint32_t core) {
     if (!isReachedByAll(source) || target.memory->space != isa::Space::Scratchpad || !target.isWhole() ||
         !onlyWriter(target.memory->allocation, op))
       return nullptr;
-    auto found =
-        llvm::find_if(sentByLast, [&](const Sent &sent) { return sent.core == core && sent.to == source; });
-    return found == sentByLast.end() ? nullptr : &found->from;
+    return sent.kept(core, source);
   }
 
-  void remember(const MemoryView &source, const MemoryView &target, uint32_t core) {
-    if (!isReachedByAll(target) || source.memory->space != isa::Space::Scratchpad ||
-        source.memory->buffers.size() != 1 || graph.buffers[source.memory->buffers.front()].core != core)
-      return;
-    llvm::erase_if(sent, [&](const Sent &other) { return other.to == target; });
-    sent.push_back({core, source, target});
+  bool isOwn(const MemoryView &r, const Frame &frame) const {
+    return frame.parent && r.memory->space == isa::Space::Scratchpad && r.memory->buffers.size() == 1 &&
+           graph.buffers[r.memory->buffers.front()].core == frame.core;
   }
 
-  /// Call when something writes `memory`, which is no longer what was sent of it, or to it by another loop.
-  void written(const Memory *memory) {
-    llvm::erase_if(sent, [&](const Sent &s) { return s.from.memory == memory; });
-    llvm::erase_if(sentByLast,
-                   [&](const Sent &s) { return s.from.memory == memory || s.to.memory == memory; });
+  /// Calls `piece` for the pieces of a copy, each inside one shard, in the order in which they should come.
+  void forEachTransfer(const MemoryView &source, const MemoryView &target,
+                       llvm::function_ref<void(const MemoryView &, const MemoryView &)> piece) const {
+    auto inShards = [&](const MemoryView &from, const MemoryView &to) { forEachPiece(from, to, piece); };
+    if (isReachedByAll(source) &&
+        int64_t(byteSize(source.memory->type, source.elements())) >= bytesWorthParts)
+      sent.forEachArrival(source, target, inShards);
+    else
+      inShards(source, target);
   }
 
   LogicalResult copy(npu::CopyOp op, ArrayRef<Frame *> frames) {
@@ -370,12 +361,13 @@ private:
         frame->regions[target.memory->allocation] = source;
         continue;
       }
-      if (const MemoryView *here = sentBefore(op, source, target, frame->core)) {
+      if (const MemoryView *here = keptOf(op, source, target, frame->core)) {
         frame->regions[target.memory->allocation] = *here;
         continue;
       }
-      written(target.memory);
-      remember(source, target, frame->core);
+      sent.written(target.memory);
+      if (isReachedByAll(target) && isOwn(source, *frame))
+        sent.add(frame->core, source, target);
       transfers.push_back({frame, source, target});
     }
     SmallVector<bool> done(transfers.size());
@@ -394,7 +386,7 @@ private:
           together.push_back(transfers[j].frame);
         }
       if (together.size() == 1) {
-        forEachPiece(first.source, first.target, [&](const MemoryView &from, const MemoryView &to) {
+        forEachTransfer(first.source, first.target, [&](const MemoryView &from, const MemoryView &to) {
           bool arrives = to.memory->space == isa::Space::Scratchpad;
           emitCopy(op, arrives ? first.frame->core : issuer(from, first.frame->core), from, to, {});
         });
@@ -406,7 +398,7 @@ private:
             groupOf(transfers[j].target) = shared;
         SmallVector<uint16_t> multicast =
             llvm::map_to_vector(together, [](Frame *f) { return uint16_t(f->core); });
-        forEachPiece(first.source, first.target, [&](const MemoryView &from, const MemoryView &to) {
+        forEachTransfer(first.source, first.target, [&](const MemoryView &from, const MemoryView &to) {
           // The cores take turns, so that their DMA engines share the work.
           emitCopy(op, issuer(from, together[nextIssuer++ % together.size()]->core), from, to, multicast);
         });
@@ -444,7 +436,7 @@ private:
       return success();
     for (const MemoryView *r : {&table, &indices, &target})
       touch(r->memory);
-    written(target.memory);
+    sent.written(target.memory);
     Emission e;
     e.command.opcode = isa::Opcode::Gather;
     e.command.engine = isa::Engine::Dma;
@@ -502,7 +494,7 @@ private:
     touch(regions[1].memory);
     bool fresh = takeFill(regions[2], 0);
     touch(regions[2].memory);
-    written(regions[2].memory);
+    sent.written(regions[2].memory);
     LoopNest nest = loopNest(maps, llvm::map_to_vector(regions, [](MemoryView &r) { return &r; }));
     if (llvm::is_contained(nest.sizes, 0))
       return success();
@@ -563,7 +555,7 @@ private:
         fills.erase(pending);
       keep.push_back(!identity || !takeFill(r, *identity));
       touch(r.memory);
-      written(r.memory);
+      sent.written(r.memory);
     }
     FailureOr<VectorProgram> program =
         vectorProgram(op, keep, [&](Value outside) { return integer(&frame, outside); });
@@ -678,7 +670,7 @@ private:
         frame.integers[op.getInductionVar(i)] = lower[i] + rest % counts[i] * step[i];
       inner.push_back(&frame);
     }
-    sentByLast = std::exchange(sent, {});
+    sent.beginLoop();
     return runBlock(*op.getBody(), inner);
   }
 
@@ -787,11 +779,12 @@ private:
   func::FuncOp function;
   int64_t cores = 1;
   bool multicasts = false;
+  int64_t bytesWorthParts = 0; // for a copy to be made in parts
   schedule::TileGraph graph;
   std::deque<Memory> memories;
   llvm::MapVector<const Memory *, PendingFill> fills;
   llvm::DenseMap<Value, Operation *> soleWriters;
-  std::vector<Sent> sent, sentByLast; // in this loop over cores, and in the last one
+  SentRegions sent;
   uint32_t nextIssuer = 0, nextGroup = 0;
 };
 
