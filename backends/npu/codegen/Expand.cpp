@@ -1,6 +1,7 @@
 #include "backends/npu/codegen/Expand.h"
 
 #include "backends/npu/codegen/MemoryView.h"
+#include "backends/npu/codegen/SentRegions.h"
 #include "backends/npu/codegen/VectorProgram.h"
 #include "dialects/nn/IR/NodeName.h"
 #include "dialects/npu/IR/Npu.h"
@@ -15,7 +16,6 @@
 
 #include <deque>
 #include <numeric>
-#include <utility>
 
 using namespace mlir;
 using namespace npuc;
@@ -269,7 +269,7 @@ private:
     if (target.memory->space == isa::Space::Dram || target.memory->space == isa::Space::Shared ||
         !frame.parent)
       return op.emitError("fills a buffer that is not the executing core's own");
-    written(target.memory);
+    sent.written(target.memory);
     fills[target.memory] = {op, frame.core, target, op.getValue().convertToDouble()};
     return success();
   }
@@ -318,105 +318,29 @@ private:
     return !outer && onlyWriter(target.memory->allocation, op);
   }
 
-  /// What a core wrote to where all cores reach it: `from`, a buffer of the loop over cores that did it.
-  struct Sent {
-    uint32_t core;
-    MemoryView from, to;
-  };
-
-  static bool isReachedByAll(const MemoryView &r) {
-    return r.memory->space == isa::Space::Shared || r.memory->space == isa::Space::Dram;
-  }
-
-  /// What the loop before this one sent of `source` from this very core, if it is all that `target` is to
-  /// hold: it is there still.
-  const MemoryView *sentBefore(npu::CopyOp op, const MemoryView &source, const MemoryView &target,
-                               uint32_t core) {
+  /// Where the core has still what `target` is to hold of `source`, as it sent it there itself.
+  const MemoryView *keptOf(npu::CopyOp op, const MemoryView &source, const MemoryView &target,
+                           uint32_t core) {
     if (!isReachedByAll(source) || target.memory->space != isa::Space::Scratchpad || !target.isWhole() ||
         !onlyWriter(target.memory->allocation, op))
       return nullptr;
-    auto found =
-        llvm::find_if(sentByLast, [&](const Sent &sent) { return sent.core == core && sent.to == source; });
-    return found == sentByLast.end() ? nullptr : &found->from;
+    return sent.kept(core, source);
   }
 
-  void remember(const MemoryView &source, const MemoryView &target, uint32_t core) {
-    if (!isReachedByAll(target) || source.memory->space != isa::Space::Scratchpad ||
-        source.memory->buffers.size() != 1 || graph.buffers[source.memory->buffers.front()].core != core)
-      return;
-    llvm::erase_if(sent, [&](const Sent &other) { return other.to == target; });
-    sent.push_back({core, source, target});
+  bool isOwn(const MemoryView &r, const Frame &frame) const {
+    return frame.parent && r.memory->space == isa::Space::Scratchpad && r.memory->buffers.size() == 1 &&
+           graph.buffers[r.memory->buffers.front()].core == frame.core;
   }
 
-  /// Call when something writes `memory`, which is no longer what was sent of it, or to it by another loop.
-  void written(const Memory *memory) {
-    llvm::erase_if(sent, [&](const Sent &s) { return s.from.memory == memory; });
-    llvm::erase_if(sentByLast,
-                   [&](const Sent &s) { return s.from.memory == memory || s.to.memory == memory; });
-  }
-
-  /// A part of a region: from `begin` to `end` along one of its dimensions.
-  struct Part {
-    size_t dimension;
-    int64_t begin, end;
-    bool isLast; ///< Of what its core sent.
-  };
-
-  /// The parts in which `source` is copied: what cores of the loop before this one sent of it last comes
-  /// last, so that the rest need not wait for it. None if it is not put together so, or there is no time to
-  /// be won.
-  SmallVector<Part> partsOf(const MemoryView &source) const {
-    if (!isReachedByAll(source) ||
-        int64_t(byteSize(source.memory->type, source.elements())) < bytesWorthParts)
-      return {};
-    SmallVector<Part> parts;
-    llvm::SmallDenseSet<uint32_t> seen;
-    for (const Sent &sent : llvm::reverse(sentByLast)) {
-      bool isLast = seen.insert(sent.core).second;
-      if (sent.to.memory != source.memory || sent.to.strides != source.strides)
-        continue;
-      // It must be cut along one dimension only, the same as all others.
-      SmallVector<size_t> cut;
-      for (size_t d = 0; d < source.sizes.size(); ++d)
-        if (sent.to.sizes[d] != source.sizes[d])
-          cut.push_back(d);
-      if (cut.size() != 1 || (!parts.empty() && parts.front().dimension != cut[0]))
-        continue;
-      int64_t stride = source.strides[cut[0]], distance = sent.to.offset - source.offset;
-      int64_t begin = distance / stride;
-      if (distance % stride == 0 && begin >= 0 && begin + sent.to.sizes[cut[0]] <= source.sizes[cut[0]])
-        parts.push_back({cut[0], begin, begin + sent.to.sizes[cut[0]], isLast});
-    }
-    llvm::sort(parts, [](const Part &a, const Part &b) { return a.begin < b.begin; });
-    SmallVector<Part> merged;
-    for (const Part &part : parts) {
-      if (part.begin != (merged.empty() ? 0 : merged.back().end))
-        return {};
-      if (!merged.empty() && merged.back().isLast == part.isLast)
-        merged.back().end = part.end;
-      else
-        merged.push_back(part);
-    }
-    if (merged.size() < 2 || merged.back().end != source.sizes[merged.back().dimension])
-      return {};
-    llvm::stable_sort(merged, [](const Part &a, const Part &b) { return a.isLast < b.isLast; });
-    return merged;
-  }
-
-  static MemoryView slice(MemoryView view, const Part &part) {
-    view.offset += part.begin * view.strides[part.dimension];
-    view.sizes[part.dimension] = part.end - part.begin;
-    return view;
-  }
-
-  /// Calls `piece` for the pieces of a copy, each inside one shard, in the order in which they come.
-  void forEachArrival(const MemoryView &source, const MemoryView &target,
-                      llvm::function_ref<void(const MemoryView &, const MemoryView &)> piece) const {
-    SmallVector<Part> parts = partsOf(source);
-    if (parts.empty())
-      return forEachPiece(source, target, piece);
-    for (const Part &part : parts)
-      forEachPiece(slice(source, part), slice(target, part), piece);
+  /// Calls `piece` for the pieces of a copy, each inside one shard, in the order in which they should come.
+  void forEachTransfer(const MemoryView &source, const MemoryView &target,
+                       llvm::function_ref<void(const MemoryView &, const MemoryView &)> piece) const {
+    auto inShards = [&](const MemoryView &from, const MemoryView &to) { forEachPiece(from, to, piece); };
+    if (isReachedByAll(source) &&
+        int64_t(byteSize(source.memory->type, source.elements())) >= bytesWorthParts)
+      sent.forEachArrival(source, target, inShards);
+    else
+      inShards(source, target);
   }
 
   LogicalResult copy(npu::CopyOp op, ArrayRef<Frame *> frames) {
@@ -437,12 +361,13 @@ private:
         frame->regions[target.memory->allocation] = source;
         continue;
       }
-      if (const MemoryView *here = sentBefore(op, source, target, frame->core)) {
+      if (const MemoryView *here = keptOf(op, source, target, frame->core)) {
         frame->regions[target.memory->allocation] = *here;
         continue;
       }
-      written(target.memory);
-      remember(source, target, frame->core);
+      sent.written(target.memory);
+      if (isReachedByAll(target) && isOwn(source, *frame))
+        sent.add(frame->core, source, target);
       transfers.push_back({frame, source, target});
     }
     SmallVector<bool> done(transfers.size());
@@ -461,7 +386,7 @@ private:
           together.push_back(transfers[j].frame);
         }
       if (together.size() == 1) {
-        forEachArrival(first.source, first.target, [&](const MemoryView &from, const MemoryView &to) {
+        forEachTransfer(first.source, first.target, [&](const MemoryView &from, const MemoryView &to) {
           bool arrives = to.memory->space == isa::Space::Scratchpad;
           emitCopy(op, arrives ? first.frame->core : issuer(from, first.frame->core), from, to, {});
         });
@@ -473,7 +398,7 @@ private:
             groupOf(transfers[j].target) = shared;
         SmallVector<uint16_t> multicast =
             llvm::map_to_vector(together, [](Frame *f) { return uint16_t(f->core); });
-        forEachArrival(first.source, first.target, [&](const MemoryView &from, const MemoryView &to) {
+        forEachTransfer(first.source, first.target, [&](const MemoryView &from, const MemoryView &to) {
           // The cores take turns, so that their DMA engines share the work.
           emitCopy(op, issuer(from, together[nextIssuer++ % together.size()]->core), from, to, multicast);
         });
@@ -511,7 +436,7 @@ private:
       return success();
     for (const MemoryView *r : {&table, &indices, &target})
       touch(r->memory);
-    written(target.memory);
+    sent.written(target.memory);
     Emission e;
     e.command.opcode = isa::Opcode::Gather;
     e.command.engine = isa::Engine::Dma;
@@ -569,7 +494,7 @@ private:
     touch(regions[1].memory);
     bool fresh = takeFill(regions[2], 0);
     touch(regions[2].memory);
-    written(regions[2].memory);
+    sent.written(regions[2].memory);
     LoopNest nest = loopNest(maps, llvm::map_to_vector(regions, [](MemoryView &r) { return &r; }));
     if (llvm::is_contained(nest.sizes, 0))
       return success();
@@ -630,7 +555,7 @@ private:
         fills.erase(pending);
       keep.push_back(!identity || !takeFill(r, *identity));
       touch(r.memory);
-      written(r.memory);
+      sent.written(r.memory);
     }
     FailureOr<VectorProgram> program =
         vectorProgram(op, keep, [&](Value outside) { return integer(&frame, outside); });
@@ -745,7 +670,7 @@ private:
         frame.integers[op.getInductionVar(i)] = lower[i] + rest % counts[i] * step[i];
       inner.push_back(&frame);
     }
-    sentByLast = std::exchange(sent, {});
+    sent.beginLoop();
     return runBlock(*op.getBody(), inner);
   }
 
@@ -859,7 +784,7 @@ private:
   std::deque<Memory> memories;
   llvm::MapVector<const Memory *, PendingFill> fills;
   llvm::DenseMap<Value, Operation *> soleWriters;
-  std::vector<Sent> sent, sentByLast; // in this loop over cores, and in the last one
+  SentRegions sent;
   uint32_t nextIssuer = 0, nextGroup = 0;
 };
 
