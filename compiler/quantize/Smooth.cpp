@@ -149,23 +149,35 @@ std::vector<float> balance(std::span<const float> activations, std::span<const f
 }
 
 Smoothing searchFactors(const LinearInput &input, ScaleOf scale, ThreadPool &pool) {
-  Smoothing best{std::vector<float>(input.channels(), 1), -1, 0};
+  Smoothing none{std::vector<float>(input.channels(), 1), -1, 0};
   if (input.rows.size() < 2 * input.channels())
-    return best;
+    return none;
   Trial trial(input, pool);
   std::vector<float> half = trial.greatestInputs(), all = magnitudes(input.least, input.greatest);
-  double lowest = trial.error(best.factors, scale);
-  for (int tenth = 1; tenth <= 10; ++tenth) {
-    double share = tenth / 10.0;
-    double error = trial.error(balance(half, trial.greatestWeights(), share), scale);
-    if (error >= lowest)
-      continue;
-    lowest = error;
-    best.factors = balance(all, trial.greatestWeights(), share);
-    best.share = share;
+  auto errorOf = [&](int tenths) {
+    return trial.error(balance(half, trial.greatestWeights(), tenths / 10.0), scale);
+  };
+  // What is lost has one low over the shares: of the input's integers it falls, and of the weights' it rises.
+  int tenths = 6;
+  double lowest = errorOf(tenths);
+  for (int step : {1, -1}) {
+    const int start = tenths;
+    while (tenths + step >= 1 && tenths + step <= 10) {
+      double next = errorOf(tenths + step);
+      if (next >= lowest)
+        break;
+      lowest = next;
+      tenths += step;
+    }
+    if (tenths != start)
+      break;
   }
+  trial.measure(none, scale, input);
+  if (lowest >= trial.error(none.factors, scale))
+    return none;
+  Smoothing best{balance(all, trial.greatestWeights(), tenths / 10.0), tenths / 10.0, 0};
   trial.measure(best, scale, input);
-  return best;
+  return best.error < none.error ? best : none; // Not, where what only the other half saw tips the balance.
 }
 
 } // namespace npuc::quantize

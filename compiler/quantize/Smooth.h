@@ -44,10 +44,10 @@ struct Smoothing {
 /// What one scale holds of an input's integers.
 enum class ScaleOf : uint8_t { All, Row };
 
-/// Tries no factors and shares from 0.1 to 1 and takes what has the least error with the nearest integers of
-/// the weights and, for the input, one static range, or one for each row. Factors and ranges of a trial are
-/// those of one half of the rows, and its error that of the other half; the result's are of all that was
-/// seen.
+/// Tries no factors and shares of 0.6 and up, or down, to 1 or 0.1, in tenths as long as the error falls, and
+/// takes what has the least error with the nearest integers of the weights and, for the input, one static
+/// range, or one for each row. Factors and ranges of a trial are those of one half of the rows, and its error
+/// that of the other half; the result's are of all that was seen.
 Smoothing searchFactors(const LinearInput &input, ScaleOf scale, ThreadPool &pool);
 
 } // namespace npuc::quantize
