@@ -64,6 +64,19 @@ struct Contents {
   bool mayCoexist() const { return constantContractions == 0 || contractions == 1; }
 };
 
+/// Multiplies with columns: loops of the second operand that the first has not. (A row's sum may be a product
+/// with ones, which has none.)
+bool hasColumns(LinalgOp op) {
+  if (!npuc::tile::isContraction(op))
+    return false;
+  AffineMap lhs = op.getMatchingIndexingMap(op.getDpsInputOperand(0)),
+            rhs = op.getMatchingIndexingMap(op.getDpsInputOperand(1));
+  for (unsigned loop = 0; loop < rhs.getNumDims(); ++loop)
+    if (rhs.isFunctionOfDim(loop) && !lhs.isFunctionOfDim(loop))
+      return true;
+  return false;
+}
+
 /// A reduction, or a formula of one, as of a row's greatest value or its sum.
 bool isOfReduction(LinalgOp op) {
   llvm::SmallSetVector<Operation *, 8> formulas;
@@ -73,7 +86,7 @@ bool isOfReduction(LinalgOp op) {
     if (formula.getNumReductionLoops() > 0)
       return true;
     for (Value input : formula.getDpsInputs())
-      if (auto producer = input.getDefiningOp<LinalgOp>(); producer && !isContraction(producer))
+      if (auto producer = input.getDefiningOp<LinalgOp>(); producer && !hasColumns(producer))
         formulas.insert(producer);
   }
   return false;
