@@ -178,12 +178,14 @@ SmallVector<Group> npuc::tile::formGroups(func::FuncOp function) {
     // Producers in reverse program order, so that all users of a candidate have been decided on; but first
     // the product of activations whose sums the root finishes, so that nothing else that the root reads takes
     // the loops along which that is cut.
-    SmallVector<LinalgOp> candidates(llvm::reverse(all));
+    SmallVector<LinalgOp> candidates;
+    llvm::copy_if(llvm::reverse(all), std::back_inserter(candidates),
+                  [&](LinalgOp op) { return !taken.contains(op); });
     std::stable_partition(candidates.begin(), candidates.end(), [&](LinalgOp op) {
       return isContraction(op) && !hasConstantOperand(op) && llvm::is_contained(op->getUsers(), root);
     });
     for (LinalgOp candidate : candidates) {
-      if (taken.contains(candidate) || isMovement(candidate) || isMovement(root))
+      if (isMovement(candidate) || isMovement(root))
         continue;
       SmallVector<Operation *> users(candidate->user_begin(), candidate->user_end());
       if (llvm::none_of(users, [&](Operation *user) { return members.contains(user); }))
