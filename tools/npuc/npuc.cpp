@@ -5,6 +5,9 @@
 #include "support/File.h"
 #include "tools/npurun/RunArtifact.h"
 
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <iostream>
 #include <stdexcept>
 
@@ -39,6 +42,11 @@ int run(const Command &command, bool json) {
 
 int main(int argc, char **argv) {
   using namespace npuc::tool;
+#ifdef __GLIBC__
+  // Weights pass through memory one after another. What is larger than this goes back at once; by itself the
+  // allocator keeps such blocks, up to twice of all that is used.
+  mallopt(M_MMAP_THRESHOLD, 8 << 20);
+#endif
   CLI::App tool("Compiles ONNX models for neural processing units", "npuc");
   tool.require_subcommand(1);
   tool.fallthrough();
