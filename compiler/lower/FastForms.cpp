@@ -5,7 +5,6 @@
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
-#include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/Matchers.h"
 #include "llvm/ADT/SetVector.h"
 
@@ -52,12 +51,9 @@ void multiplyByOnes(linalg::GenericOp op, OpOperand &input) {
 
 /// The constants that an argument of the function, or a view of one, holds; null if they are not known.
 DenseElementsAttr constantsOf(Value tensor) {
-  while (Operation *view = tensor.getDefiningOp()) {
-    if (!isa<tensor::ExpandShapeOp, tensor::CollapseShapeOp>(view))
-      return {};
-    tensor = view->getOperand(0);
-  }
-  auto argument = cast<BlockArgument>(tensor);
+  auto argument = dyn_cast<BlockArgument>(withoutReshapes(tensor));
+  if (!argument)
+    return {};
   auto function = dyn_cast<func::FuncOp>(argument.getOwner()->getParentOp());
   return function ? function.getArgAttrOfType<DenseElementsAttr>(argument.getArgNumber(), valueAttr)
                   : DenseElementsAttr();

@@ -361,3 +361,12 @@ Value LinalgBuilder::splat(RankedTensorType type, double value) {
     return arith::ConstantOp::create(inner, loc, number);
   });
 }
+
+Value npuc::lower::withoutReshapes(Value value) {
+  while (Operation *op = value.getDefiningOp()) {
+    if (!isa<tensor::ExpandShapeOp, tensor::CollapseShapeOp>(op))
+      break;
+    value = op->getOperand(0);
+  }
+  return value;
+}

@@ -17,6 +17,9 @@ inline llvm::SmallVector<unsigned> upTo(unsigned n) {
   return llvm::to_vector(llvm::seq<unsigned>(0, n));
 }
 
+/// The tensor that `value` is a reshape of.
+mlir::Value withoutReshapes(mlir::Value value);
+
 using Scalars = llvm::ArrayRef<mlir::Value>;
 /// Computes with scalars; floats come and go as f32, in reductions integers as i32.
 using ScalarBody = llvm::function_ref<mlir::Value(mlir::OpBuilder &, mlir::Location, Scalars)>;

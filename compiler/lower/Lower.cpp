@@ -30,15 +30,6 @@ bool gathersRows(linalg::GenericOp op) {
   return !op.getBody()->getOps<tensor::ExtractOp>().empty();
 }
 
-Value withoutReshapes(Value value) {
-  while (Operation *op = value.getDefiningOp()) {
-    if (!isa<tensor::ExpandShapeOp, tensor::CollapseShapeOp>(op))
-      break;
-    value = op->getOperand(0);
-  }
-  return value;
-}
-
 /// Reads or writes integers of 4 bits, of which two share a byte.
 bool hasFourBits(linalg::GenericOp op) {
   return llvm::any_of(op->getOperandTypes(),

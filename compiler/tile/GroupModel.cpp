@@ -108,13 +108,13 @@ SmallVector<int64_t> GroupModel::contractionBlocks(LinalgOp op, ArrayRef<int64_t
   SmallVector<int64_t> extents = extentsOf(op, blocks), result(extents.size(), 0);
   OpOperand *weights = op.getDpsInputOperand(1);
   AffineMap map = op.getMatchingIndexingMap(weights),
-            sums = op.getMatchingIndexingMap(op.getDpsInitOperand(0)),
-            lhs = op.getMatchingIndexingMap(op.getDpsInputOperand(0));
+            sums = op.getMatchingIndexingMap(op.getDpsInitOperand(0));
+  llvm::SmallBitVector columns = columnLoops(op);
   ArrayRef<int> rootLoops = along.find(op)->second;
   auto bytes = [&] { return bytesOf(weights->get(), elements(op, *weights, extents)); };
   auto shrink = [&](bool n, int64_t lanes) {
     for (unsigned loop = 0; loop < extents.size(); ++loop) {
-      bool isN = map.isFunctionOfDim(loop) && sums.isFunctionOfDim(loop) && !lhs.isFunctionOfDim(loop);
+      bool isN = columns[loop] && sums.isFunctionOfDim(loop);
       bool isK = map.isFunctionOfDim(loop) && !sums.isFunctionOfDim(loop);
       if ((n ? !isN : !isK) || (rootLoops[loop] >= 0 && cuttable[rootLoops[loop]]))
         continue;

@@ -64,20 +64,8 @@ struct Contents {
   bool mayCoexist() const { return constantContractions == 0 || contractions == 1; }
 };
 
-/// Multiplies with columns: loops of the second operand that the first has not. (A row's sum may be a product
-/// with ones, which has none.)
-bool hasColumns(LinalgOp op) {
-  if (!npuc::tile::isContraction(op))
-    return false;
-  AffineMap lhs = op.getMatchingIndexingMap(op.getDpsInputOperand(0)),
-            rhs = op.getMatchingIndexingMap(op.getDpsInputOperand(1));
-  for (unsigned loop = 0; loop < rhs.getNumDims(); ++loop)
-    if (rhs.isFunctionOfDim(loop) && !lhs.isFunctionOfDim(loop))
-      return true;
-  return false;
-}
-
-/// A reduction, or a formula of one, as of a row's greatest value or its sum.
+/// A reduction, or a formula of one, as of a row's greatest value or its sum. (That may be a product with
+/// ones, which has no columns.)
 bool isOfReduction(LinalgOp op) {
   llvm::SmallSetVector<Operation *, 8> formulas;
   formulas.insert(op);
@@ -86,13 +74,14 @@ bool isOfReduction(LinalgOp op) {
     if (formula.getNumReductionLoops() > 0)
       return true;
     for (Value input : formula.getDpsInputs())
-      if (auto producer = input.getDefiningOp<LinalgOp>(); producer && !hasColumns(producer))
+      if (auto producer = input.getDefiningOp<LinalgOp>();
+          producer && !(isContraction(producer) && columnLoops(producer).any()))
         formulas.insert(producer);
   }
   return false;
 }
 
-/// The root's loops that are columns of a product in the group: of its operands only the second has them.
+/// The root's loops that are columns of a product in the group.
 llvm::SmallBitVector columnsOfProducts(LinalgOp root, const llvm::SetVector<Operation *> &members) {
   llvm::SmallBitVector columns(root.getNumLoops());
   LoopsAlong along = loopsAlong(root, members);
@@ -100,10 +89,8 @@ llvm::SmallBitVector columnsOfProducts(LinalgOp root, const llvm::SetVector<Oper
     auto op = cast<LinalgOp>(member);
     if (!isContraction(op))
       continue;
-    AffineMap lhs = op.getMatchingIndexingMap(op.getDpsInputOperand(0)),
-              rhs = op.getMatchingIndexingMap(op.getDpsInputOperand(1));
-    for (auto [loop, rootLoop] : llvm::enumerate(along[member]))
-      if (rootLoop >= 0 && rhs.isFunctionOfDim(loop) && !lhs.isFunctionOfDim(loop))
+    for (unsigned loop : columnLoops(op).set_bits())
+      if (int rootLoop = along[member][loop]; rootLoop >= 0)
         columns.set(rootLoop);
   }
   return columns;
@@ -146,6 +133,15 @@ bool npuc::tile::isContraction(LinalgOp op) {
            (a == body->getArgument(1) && b == body->getArgument(0));
   }
   return false;
+}
+
+llvm::SmallBitVector npuc::tile::columnLoops(LinalgOp op) {
+  AffineMap lhs = op.getMatchingIndexingMap(op.getDpsInputOperand(0)),
+            rhs = op.getMatchingIndexingMap(op.getDpsInputOperand(1));
+  llvm::SmallBitVector loops(op.getNumLoops());
+  for (unsigned loop = 0; loop < op.getNumLoops(); ++loop)
+    loops[loop] = rhs.isFunctionOfDim(loop) && !lhs.isFunctionOfDim(loop);
+  return loops;
 }
 
 bool npuc::tile::isMovement(LinalgOp op) {

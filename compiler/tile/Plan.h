@@ -27,6 +27,9 @@ inline constexpr llvm::StringLiteral groupAttr = "npu.group", coresAttr = "npu.c
 /// A multiplication and addition over reduction loops: `sums += lhs * rhs`, operands widened.
 bool isContraction(mlir::linalg::LinalgOp op);
 
+/// Of a contraction, the loops that the second operand has and the first has not.
+llvm::SmallBitVector columnLoops(mlir::linalg::LinalgOp op);
+
 /// Only moves data, each element once: the body yields an input that all loops run over.
 bool isMovement(mlir::linalg::LinalgOp op);
 

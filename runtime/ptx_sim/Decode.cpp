@@ -477,26 +477,21 @@ private:
   /// The function that compares as setp and set do.
   std::string comparison() const { return fmt::format("setp{}.{}", match_->tokens[1], name(*match_->type)); }
 
+  /// Of a comparison: two numbers, and the predicate that its result is combined with, if it is.
+  bool compared(Instruction &i) {
+    const bool combined = i.flags & CombineMask;
+    return count(combined ? 4 : 3, combined ? 4 : 3) && source(operand(1), i.type, i.a) &&
+           source(operand(2), i.type, i.b) && (!combined || negatable(operand(3), i.c, i.flags));
+  }
+
   bool decodeCompare(Instruction &i) {
     i.run = execute::lanes;
-    const bool combined = i.flags & CombineMask;
-    if (!count(combined ? 4 : 3, combined ? 4 : 3) || !source(operand(1), i.type, i.a) ||
-        !source(operand(2), i.type, i.b))
-      return false;
-    if (combined && !negatable(operand(3), i.c, i.flags))
-      return false;
-    return pair(operand(0), Type::Pred, i.d, i.d2) && lanes(i, comparison());
+    return compared(i) && pair(operand(0), Type::Pred, i.d, i.d2) && lanes(i, comparison());
   }
 
   bool decodeSet(Instruction &i) {
     i.run = execute::set;
-    const bool combined = i.flags & CombineMask;
-    if (!count(combined ? 4 : 3, combined ? 4 : 3) || !source(operand(1), i.type, i.a) ||
-        !source(operand(2), i.type, i.b))
-      return false;
-    if (combined && !negatable(operand(3), i.c, i.flags))
-      return false;
-    if (!lanes(i, comparison()))
+    if (!compared(i) || !lanes(i, comparison()))
       return false;
     // The first type is that of the result.
     i.type = *typeFromName(match_->tokens[match_->tokens.size() - 2].substr(1));
@@ -506,11 +501,7 @@ private:
   bool decodeComparePair(Instruction &i) {
     i.run = execute::comparePair;
     i.operation = statement_->opcode.starts_with("set."); // Numbers, not predicates.
-    const bool combined = i.flags & CombineMask;
-    if (!count(combined ? 4 : 3, combined ? 4 : 3) || !source(operand(1), i.type, i.a) ||
-        !source(operand(2), i.type, i.b))
-      return false;
-    if (combined && !negatable(operand(3), i.c, i.flags))
+    if (!compared(i))
       return false;
     if (!i.operation && operand(0).kind != Kind::Pair)
       return fail("the result must be two predicates, p|q");
@@ -550,17 +541,24 @@ private:
     return lanes(i, fmt::format("from.{}.{}", name(from), width));
   }
 
-  Space spaceOf() const {
-    for (auto [token, space] : {std::pair(".global", Space::Global),
-                                {".shared", Space::Shared},
-                                {".shared::cta", Space::Shared},
-                                {".local", Space::Local},
-                                {".const", Space::Const},
-                                {".param", Space::Param},
-                                {".param::entry", Space::Param}})
+  /// What the first of the modifiers that the opcode has stands for.
+  template <typename T>
+  T chosen(std::initializer_list<std::pair<const char *, T>> modifiers, T otherwise) const {
+    for (auto [token, value] : modifiers)
       if (match_->has(token))
-        return space;
-    return Space::Generic;
+        return value;
+    return otherwise;
+  }
+
+  Space spaceOf() const {
+    return chosen<Space>({{".global", Space::Global},
+                          {".shared", Space::Shared},
+                          {".shared::cta", Space::Shared},
+                          {".local", Space::Local},
+                          {".const", Space::Const},
+                          {".param", Space::Param},
+                          {".param::entry", Space::Param}},
+                         Space::Generic);
   }
 
   void touchesShared(Space space, unsigned bytes) {
@@ -592,18 +590,16 @@ private:
 
   execute::AtomicOperation atomicOperation() const {
     using Op = execute::AtomicOperation;
-    for (auto [token, op] : {std::pair(".and", Op::And),
-                             {".or", Op::Or},
-                             {".xor", Op::Xor},
-                             {".exch", Op::Exchange},
-                             {".cas", Op::CompareAndSwap},
-                             {".add", Op::Add},
-                             {".inc", Op::Increment},
-                             {".dec", Op::Decrement},
-                             {".min", Op::Min}})
-      if (match_->has(token))
-        return op;
-    return Op::Max;
+    return chosen<Op>({{".and", Op::And},
+                       {".or", Op::Or},
+                       {".xor", Op::Xor},
+                       {".exch", Op::Exchange},
+                       {".cas", Op::CompareAndSwap},
+                       {".add", Op::Add},
+                       {".inc", Op::Increment},
+                       {".dec", Op::Decrement},
+                       {".min", Op::Min}},
+                      Op::Max);
   }
 
   bool decodeAtomic(Instruction &i, bool returns) {
@@ -701,10 +697,9 @@ private:
   bool decodeShuffle(Instruction &i) {
     using execute::ShuffleMode;
     i.run = execute::shuffle;
-    i.operation = static_cast<uint8_t>(match_->has(".up")     ? ShuffleMode::Up
-                                       : match_->has(".down") ? ShuffleMode::Down
-                                       : match_->has(".bfly") ? ShuffleMode::Butterfly
-                                                              : ShuffleMode::Index);
+    i.operation = static_cast<uint8_t>(chosen<ShuffleMode>(
+        {{".up", ShuffleMode::Up}, {".down", ShuffleMode::Down}, {".bfly", ShuffleMode::Butterfly}},
+        ShuffleMode::Index));
     // What was not written stays so in the lanes that take it.
     Register a, d;
     const bool paired = !statement_->operands.empty() && operand(0).kind == Kind::Pair;

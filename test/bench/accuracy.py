@@ -33,7 +33,6 @@ import quantize  # noqa: E402  (of test/models)
 
 FORMATS = ["int8", "int8-token", "int4-32", "int4-128", "fp8"]
 INTERPRETER = "interpreter"
-TARGETS = ["atom", "sapeon-x220", "sapeon-x330", "warboy", "warboy-2pe", "rngd"]
 WINDOW = 512
 # Rows that a program for a target takes at once.
 BATCH = 8
@@ -76,7 +75,7 @@ class Quantizers:
 
     @staticmethod
     def fourBits(model, out, rows):
-        quantize.few_bits(32, True)(model, None, out)
+        quantize.VARIANTS["four-bits-32"](model, None, out)
 
 
 ORT = {"static QDQ, per channel": Quantizers.staticQdq, "dynamic, per channel": Quantizers.dynamic,
@@ -152,7 +151,7 @@ def encoder(args, npuc, prepared, scratch):
         runs = [(form, target) for form in args.format or ["int8"] for target in args.target]
     else:
         runs = [(form, INTERPRETER) for form in args.format or FORMATS] + [(form, target) for form in args.format or ["int8"]
-                                                                          for target in TARGETS]
+                                                                          for target in cases.TARGETS]
     for graph in sorted(prepared.glob("*.onnx")):
         wanted = embeddings(session(graph).run(["last_hidden_state"], test)[0], mask)
 

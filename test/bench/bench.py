@@ -21,7 +21,6 @@ import measure
 import report
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-TARGETS = ["atom", "sapeon-x220", "sapeon-x330", "warboy", "warboy-2pe", "rngd"]
 PRECISIONS = ["fp16", "bf16", "int8"]
 
 
@@ -57,7 +56,7 @@ def main():
     build = args.build.resolve()
     kept = args.cache / "models"
     found = cases.cases(args.models + ([kept] if kept.is_dir() else []), args.cache, args.filter)
-    wanted = [(case, target, precision) for case in found for target in args.target or TARGETS
+    wanted = [(case, target, precision) for case in found for target in args.target or cases.TARGETS
               for precision in args.precision or PRECISIONS]
 
     def row(place):
@@ -76,8 +75,8 @@ def main():
         earlier = json.loads(file.read_text())
         rows += [row for row in earlier["rows"] if (row["model"], row["target"], row["precision"]) not in known]
         assumed = earlier["assumed"] | assumed
-    rows.sort(key=lambda row: (row["model"], TARGETS.index(row["target"]) if row["target"] in TARGETS else len(TARGETS),
-                               PRECISIONS.index(row["precision"])))
+    place = {target: at for at, target in enumerate(cases.TARGETS)}
+    rows.sort(key=lambda row: (row["model"], place.get(row["target"], len(place)), PRECISIONS.index(row["precision"])))
     assumed = dict(sorted(assumed.items()))
     print(report.text(rows, assumed, speed), end="")
     if args.json:

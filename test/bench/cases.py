@@ -11,6 +11,8 @@ from sentences import CALIBRATION, TEST
 FIXTURES = pathlib.Path(__file__).resolve().parent.parent / "models"
 sys.path.insert(0, str(FIXTURES.parent / "e2e"))
 from models import SEEDED  # noqa: E402
+
+TARGETS = ["atom", "sapeon-x220", "sapeon-x330", "warboy", "warboy-2pe", "rngd"]
 REFERENCE = """
 import sys, numpy, onnxruntime
 model, inputs, outputs = sys.argv[1:]

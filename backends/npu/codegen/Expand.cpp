@@ -266,8 +266,7 @@ private:
     if (target.elements() == 0)
       return success();
     touch(target.memory);
-    if (target.memory->space == isa::Space::Dram || target.memory->space == isa::Space::Shared ||
-        !frame.parent)
+    if (isReachedByAll(target) || !frame.parent)
       return op.emitError("fills a buffer that is not the executing core's own");
     sent.written(target.memory);
     fills[target.memory] = {op, frame.core, target, op.getValue().convertToDouble()};
