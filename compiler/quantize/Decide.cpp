@@ -4,6 +4,7 @@
 #include "compiler/quantize/Quantize.h"
 #include "compiler/quantize/Smooth.h"
 
+#include "llvm/ADT/DenseSet.h"
 #include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/SmallPtrSet.h"
 
@@ -64,9 +65,9 @@ public:
     Decision decision;
     for (auto &[op, name] : all)
       decision.rows.push_back({name, text(formatOf(op)), reasons[op]});
-    if (smoothed > 0)
-      decision.steps.push_back(fmt::format("smoothed {} of {} inputs, shares {:.1f} to {:.1f}", smoothed,
-                                           readers.size(), leastShare, greatestShare));
+    if (!smoothed.empty())
+      decision.steps.push_back(fmt::format("smoothed {} of {} inputs, shares {:.1f} to {:.1f}",
+                                           smoothed.size(), readers.size(), leastShare, greatestShare));
     if (size_t count = llvm::count_if(all, [](auto &each) { return each.first->hasAttr(gptqAttr); }))
       decision.steps.push_back(fmt::format("weights of {} multiplications rounded by GPTQ", count));
     if (toNearest > 0)
@@ -160,11 +161,12 @@ private:
         linear->setAttr(gptqAttr, builder.getUnitAttr());
     if (smoothing.share < 0)
       return;
-    leastShare = smoothed == 0 ? smoothing.share : std::min(leastShare, smoothing.share);
+    leastShare = smoothed.empty() ? smoothing.share : std::min(leastShare, smoothing.share);
     greatestShare = std::max(greatestShare, smoothing.share);
-    ++smoothed;
-    for (nn::LinearOp linear : linears)
+    for (nn::LinearOp linear : linears) {
+      smoothed.insert(linear.getInput());
       linear->setAttr(factorsAttr, builder.getDenseF32ArrayAttr(smoothing.factors));
+    }
   }
 
   func::FuncOp function;
@@ -173,7 +175,8 @@ private:
   interpret::ConstantReader &reader;
   const DecisionOptions &options;
   llvm::SmallPtrSet<Operation *, 8> isGiven; ///< A format, by a table.
-  size_t smoothed = 0, toNearest = 0;
+  llvm::DenseSet<Value> smoothed;
+  size_t toNearest = 0;
   double leastShare = 0, greatestShare = 0;
 };
 

@@ -45,8 +45,9 @@ double numberOf(int8_t code, const WeightGrid &grid) {
 /// Scale and zero that lay the grid over [least, greatest].
 Step over(double least, double greatest, const WeightGrid &grid, bool asymmetric) {
   if (!asymmetric) {
-    double most = std::max(std::abs(least), std::abs(greatest));
-    return {most > 0 ? most / grid.greatest : 1, 0};
+    // Where there is one number more below 0 than above, it is for the side with the greatest weight.
+    double most = greatest > -least && grid.least < -grid.greatest ? -greatest : std::max(-least, greatest);
+    return {most != 0 ? most / grid.greatest : 1, 0};
   }
   least = std::min(least, 0.0), greatest = std::max(greatest, 0.0);
   double scale = (greatest - least) / (grid.greatest - grid.least);
@@ -228,34 +229,39 @@ bool factorUpper(std::vector<double> &matrix, int64_t size, ThreadPool &pool) {
   return true;
 }
 
-std::optional<std::vector<int8_t>> gptq(std::span<const float> weights, int64_t rows, int64_t columns,
-                                        std::span<const double> gram, const WeightGrid &grid,
-                                        ThreadPool &pool, const GptqOptions &options) {
+std::optional<GptqFactor> gptqFactor(std::span<const double> gram, int64_t rows, ThreadPool &pool,
+                                     const GptqOptions &options) {
   auto diagonal = [&](int64_t i) { return gram[static_cast<size_t>(i * rows + i)]; };
   double mean = 0;
   for (int64_t i = 0; i < rows; ++i)
     mean += diagonal(i) / static_cast<double>(rows);
   if (!std::isfinite(mean) || mean < 0)
     return std::nullopt;
-  if (mean == 0) // Nothing was ever multiplied.
-    return roundToNearest(weights, rows, columns, grid);
-  std::vector<int64_t> order(static_cast<size_t>(rows));
+  GptqFactor found{std::vector<int64_t>(static_cast<size_t>(rows)),
+                   std::vector<double>(static_cast<size_t>(rows * rows))};
+  auto &[order, factor] = found;
   std::iota(order.begin(), order.end(), 0);
   std::ranges::stable_sort(order, [&](int64_t a, int64_t b) { return diagonal(a) > diagonal(b); });
-  std::vector<double> factor(static_cast<size_t>(rows * rows));
+  // Where nothing was ever multiplied, any diagonal rounds to the nearest.
+  const double added = mean > 0 ? options.damping * mean : 1;
   for (int64_t i = 0; i < rows; ++i)
     for (int64_t j = i; j < rows; ++j)
       factor[static_cast<size_t>(i * rows + j)] =
           gram[static_cast<size_t>(order[static_cast<size_t>(i)] * rows + order[static_cast<size_t>(j)])] +
-          (i == j ? options.damping * mean : 0);
+          (i == j ? added : 0);
   if (!factorUpper(factor, rows, pool))
     return std::nullopt;
   for (int64_t i = 0; i < rows; ++i)
     for (int64_t j = 0; j < i; ++j)
       factor[static_cast<size_t>(i * rows + j)] = factor[static_cast<size_t>(j * rows + i)];
+  return found;
+}
+
+std::vector<int8_t> gptq(std::span<const float> weights, int64_t rows, int64_t columns,
+                         const GptqFactor &factor, const WeightGrid &grid, ThreadPool &pool) {
   std::vector<int8_t> codes(weights.size());
   pool.run(panels(columns), [&](int64_t p) {
-    Rounding(weights, rows, columns, p * panelWidth, order, grid).round(factor, codes);
+    Rounding(weights, rows, columns, p * panelWidth, factor.order, grid).round(factor.factor, codes);
   });
   return codes;
 }

@@ -41,15 +41,24 @@ struct GptqOptions {
   double damping = 0.1;
 };
 
-/// Weights (`rows` x `columns`, row-major) as codes of `grid` such that ‖X W - X Q‖² is small, where
-/// `gram` is XᵀX (`rows` x `rows`, up to a factor). GPTQ (Frantar et al. 2022) in the form of Babai's nearest
-/// plane: with XᵀX = R Rᵀ, R upper triangular, the norm is Σ_i |R_ii e_i + Σ_{j<i} R_ji e_j|² with e = w - q,
-/// so that row i is rounded to w_i + Σ_{j<i} R_ji e_j / R_ii. Rows are taken in the order of their inputs'
-/// mean squares, the largest first. Columns are independent, and shared among threads. A row whose input is
-/// always 0 is rounded to nearest. Nothing if the Gram matrix is not positive (NaN, infinity).
-std::optional<std::vector<int8_t>> gptq(std::span<const float> weights, int64_t rows, int64_t columns,
-                                        std::span<const double> gram, const WeightGrid &grid,
-                                        ThreadPool &pool, const GptqOptions &options = {});
+/// An input's Gram matrix, factored for GPTQ.
+struct GptqFactor {
+  std::vector<int64_t> order; ///< Of rows: those of the largest mean squares first.
+  std::vector<double> factor; ///< Rᵀ of them in that order, and R above the diagonal.
+};
+
+/// Factors `gram`, which is XᵀX (`rows` x `rows`, up to a factor). Nothing if it is not positive (NaN,
+/// infinity).
+std::optional<GptqFactor> gptqFactor(std::span<const double> gram, int64_t rows, ThreadPool &pool,
+                                     const GptqOptions &options = {});
+
+/// Weights (`rows` x `columns`, row-major) as codes of `grid` such that ‖X W - X Q‖² is small. GPTQ (Frantar
+/// et al. 2022) in the form of Babai's nearest plane: with XᵀX = R Rᵀ, R upper triangular, the norm is Σ_i
+/// |R_ii e_i + Σ_{j<i} R_ji e_j|² with e = w - q, so that row i is rounded to w_i + Σ_{j<i} R_ji e_j / R_ii.
+/// Rows are taken in the factor's order. Columns are independent, and shared among threads. A row whose input
+/// is always 0 is rounded to nearest.
+std::vector<int8_t> gptq(std::span<const float> weights, int64_t rows, int64_t columns,
+                         const GptqFactor &factor, const WeightGrid &grid, ThreadPool &pool);
 
 /// Σ over columns of (w - q)ᵀ XᵀX (w - q): the squared error of the products. `gram` as above.
 double productError(std::span<const float> weights, std::span<const int8_t> codes, int64_t rows,

@@ -63,8 +63,10 @@ std::pair<float, float> smoothedRange(const Range &range, const std::vector<floa
 
 class Inserter {
 public:
-  Inserter(func::FuncOp function, interpret::ConstantReader &reader, const GramOf &gramOf)
-      : function(function), builder(function.getContext()), reader(reader), gramOf(gramOf) {}
+  Inserter(func::FuncOp function, interpret::ConstantReader &reader, const GramOf &gramOf,
+           RoundedWeights &rounded)
+      : function(function), builder(function.getContext()), reader(reader), gramOf(gramOf), rounded(rounded) {
+  }
 
   LogicalResult run() {
     SmallVector<Operation *> all;
@@ -187,30 +189,61 @@ private:
   }
 
   LogicalResult quantizeLinear(nn::LinearOp linear, const OperatorFormat &format) {
-    Constants constants(builder, linear.getLoc(), reader);
     std::vector<float> factors = format.isInteger() ? factorsOf(linear) : std::vector<float>();
     TypedAttr weight = asF32(constantOf(linear.getWeight()));
     int64_t n = linear.getTransposed() ? 0 : 1;
     if (!factors.empty())
       weight = nn::ScaledAttr::get(builder.getContext(), weight, builder.getDenseF32ArrayAttr(factors), 1 - n,
                                    cast<RankedTensorType>(weight.getType()));
-    interpret::HostTensor elements = constants.floats(weight);
-    if (!elements)
-      return failure();
     Input input = quantizedInput(linear, format, factors);
     const bool gptq = gramOf && linear->hasAttr(gptqAttr);
-    Value rounded;
-    if (gptq || format.weightBits == 4)
-      rounded = roundedWeights(linear, format, elements, factors, input.scale, gptq);
-    else if (format.weightBits == 0)
-      rounded = fp8Weights(weight, linear.getWeight().getType(), magnitudes(elements, n), n, linear.getLoc());
-    else
-      rounded = weights(weight, linear.getWeight().getType(),
-                        weightScales(magnitudes(elements, n), linear.getBias(), input.scale, constants), n,
-                        linear.getLoc());
+    Value numbers = gptq || format.weightBits == 4
+                        ? keptWeights(linear, format, weight, factors, input.scale, gptq)
+                        : nearestWeights(linear, format, weight, input.scale);
+    if (!numbers)
+      return failure();
     linear.getInputMutable().assign(input.value);
-    linear.getWeightMutable().assign(rounded);
+    linear.getWeightMutable().assign(numbers);
     return success();
+  }
+
+  /// Weights, each the nearest number of 8 bits.
+  Value nearestWeights(nn::LinearOp linear, const OperatorFormat &format, TypedAttr weight,
+                       float inputScale) {
+    Constants constants(builder, linear.getLoc(), reader);
+    int64_t n = linear.getTransposed() ? 0 : 1;
+    interpret::HostTensor elements = constants.floats(weight);
+    if (!elements)
+      return {};
+    std::vector<float> most = magnitudes(elements, n);
+    if (format.weightBits == 0)
+      return fp8Weights(weight, linear.getWeight().getType(), most, n, linear.getLoc());
+    return weights(weight, linear.getWeight().getType(),
+                   weightScales(most, linear.getBias(), inputScale, constants), n, linear.getLoc());
+  }
+
+  /// Weights in numbers that are kept in memory, and in `rounded`.
+  Value keptWeights(nn::LinearOp linear, const OperatorFormat &format, TypedAttr weight,
+                    const std::vector<float> &factors, float inputScale, bool gptq) {
+    Location loc = linear.getLoc();
+    auto [kept, isNew] = rounded.known.try_emplace({constantOf(linear.getWeight()).getAsOpaquePointer(),
+                                                    loc.getAsOpaquePointer(), text(format), factors, gptq});
+    RoundedWeights::Constants &known = kept->second;
+    if (isNew) {
+      interpret::HostTensor elements = Constants(builder, loc, reader).floats(weight);
+      if (!elements)
+        return {};
+      known = roundedWeights(linear, format, elements, factors, inputScale, gptq);
+    }
+    auto constant = [&](TypedAttr value) -> Value {
+      return value ? nn::ConstantOp::create(builder, loc, value).getResult() : Value();
+    };
+    int64_t n = linear.getTransposed() ? 0 : 1;
+    bool inGroups = format.weightBits == 4;
+    Value integers = constant(known.integers), scales = constant(known.scales), zeros = constant(known.zeros);
+    int64_t axis = inGroups ? 1 - n : cast<RankedTensorType>(scales.getType()).getRank() == 0 ? 0 : n;
+    return nn::DequantizeOp::create(builder, loc, linear.getWeight().getType(), integers, scales, zeros, axis,
+                                    inGroups ? format.group : 0);
   }
 
   /// The grid that a linear's weights ([rows, columns]) are laid on.
@@ -233,29 +266,22 @@ private:
     return grid;
   }
 
-  /// Weights rounded to what their grid has, by GPTQ if so and the input's Gram matrix is known, and kept in
-  /// memory.
-  Value roundedWeights(nn::LinearOp linear, const OperatorFormat &format, interpret::HostTensor elements,
-                       const std::vector<float> &factors, float inputScale, bool byGptq) {
-    Location loc = linear.getLoc();
-    Constants constants(builder, loc, reader);
+  /// Weights rounded to what their grid has, by GPTQ if so and the input's Gram matrix is known.
+  RoundedWeights::Constants roundedWeights(nn::LinearOp linear, const OperatorFormat &format,
+                                           interpret::HostTensor elements, const std::vector<float> &factors,
+                                           float inputScale, bool byGptq) {
+    Constants constants(builder, linear.getLoc(), reader);
     ThreadPool &pool = reader.threads();
     bool transposed = linear.getTransposed();
     int64_t n = transposed ? 0 : 1, rows = elements.dim(1 - n), columns = elements.dim(n);
     if (transposed)
       elements = interpret::transpose(pool, elements, std::vector<int64_t>{1, 0});
     std::span<const float> w(elements.data<float>(), static_cast<size_t>(elements.count()));
-    std::vector<double> gram, importance;
-    if (byGptq)
-      gram = gramOf(linear, factors);
-    for (int64_t i = 0; !gram.empty() && i < rows; ++i)
-      importance.push_back(gram[static_cast<size_t>(i * rows + i)]);
-    WeightGrid grid = gridOf(linear, format, elements, inputScale, importance);
-    std::optional<std::vector<int8_t>> codes;
-    if (!gram.empty())
-      codes = gptq(w, rows, columns, gram, grid, pool);
-    if (!codes)
-      codes = roundToNearest(w, rows, columns, grid);
+    static const GptqInput unknown;
+    const GptqInput &input = byGptq ? gptqInput(linear, factors, rows) : unknown;
+    WeightGrid grid = gridOf(linear, format, elements, inputScale, input.importance);
+    std::vector<int8_t> codes = input.factor ? gptq(w, rows, columns, *input.factor, grid, pool)
+                                             : roundToNearest(w, rows, columns, grid);
     // Zero points of 4 bits are of unsigned integers, 8 above the signed ones.
     bool isUnsigned = !grid.zeros.empty();
     auto type = grid.fp8                 ? ElementType::F8E4M3
@@ -267,17 +293,42 @@ private:
         value = static_cast<int8_t>(value + (isUnsigned ? 8 : 0));
       return oriented(interpret::HostTensor::of(type, {count, columns}, values), transposed);
     };
-    Value integers = constants.inMemory(tensor(std::move(*codes), rows)), zeros, scales;
-    RankedTensorType result = linear.getWeight().getType();
-    if (format.weightBits != 4)
-      return nn::DequantizeOp::create(builder, loc, result, integers, constants.scale(grid.scales), Value(),
-                                      grid.scales.size() > 1 ? n : 0, 0);
+    auto value = [](Value constant) {
+      TypedAttr found = constantOf(constant);
+      constant.getDefiningOp()->erase();
+      return found;
+    };
+    RoundedWeights::Constants made;
+    made.integers = value(constants.inMemory(tensor(std::move(codes), rows)));
     int64_t groups = static_cast<int64_t>(grid.scales.size()) / columns;
-    scales = constants.inMemory(
-        oriented(interpret::HostTensor::of(ElementType::F32, {groups, columns}, grid.scales), transposed));
+    made.scales = value(
+        format.weightBits != 4
+            ? constants.scale(grid.scales)
+            : constants.inMemory(oriented(
+                  interpret::HostTensor::of(ElementType::F32, {groups, columns}, grid.scales), transposed)));
     if (isUnsigned)
-      zeros = constants.inMemory(tensor({grid.zeros.begin(), grid.zeros.end()}, groups));
-    return nn::DequantizeOp::create(builder, loc, result, integers, scales, zeros, 1 - n, format.group);
+      made.zeros = value(constants.inMemory(tensor({grid.zeros.begin(), grid.zeros.end()}, groups)));
+    return made;
+  }
+
+  /// What GPTQ needs to know of an input: nothing where no samples were seen.
+  struct GptqInput {
+    std::vector<double> importance; ///< The Gram matrix's diagonal.
+    std::optional<GptqFactor> factor;
+  };
+  /// Multiplications that read one input, one after another, share it.
+  const GptqInput &gptqInput(nn::LinearOp linear, const std::vector<float> &factors, int64_t rows) {
+    auto key = std::pair(linear.getInput().getAsOpaquePointer(), factors);
+    if (lastInput.first == key)
+      return lastInput.second;
+    GptqInput input;
+    std::vector<double> gram = gramOf(linear, factors);
+    for (int64_t i = 0; !gram.empty() && i < rows; ++i)
+      input.importance.push_back(gram[static_cast<size_t>(i * rows + i)]);
+    if (!gram.empty())
+      input.factor = gptqFactor(gram, rows, reader.threads());
+    lastInput = {key, std::move(input)};
+    return lastInput.second;
   }
 
   interpret::HostTensor oriented(const interpret::HostTensor &matrix, bool transposed) {
@@ -377,14 +428,17 @@ private:
   OpBuilder builder;
   interpret::ConstantReader &reader;
   const GramOf &gramOf;
+  RoundedWeights &rounded;
+  std::pair<std::pair<void *, std::vector<float>>, GptqInput> lastInput = {};
   std::map<std::tuple<const void *, Activations, std::vector<float>>, Input> inputs;
 };
 
 } // namespace
 
 LogicalResult insertQuantization(func::FuncOp function, interpret::ConstantReader &constants,
-                                 const GramOf &gramOf) {
-  return Inserter(function, constants, gramOf).run();
+                                 const GramOf &gramOf, RoundedWeights *rounded) {
+  RoundedWeights own;
+  return Inserter(function, constants, gramOf, rounded ? *rounded : own).run();
 }
 
 } // namespace npuc::quantize

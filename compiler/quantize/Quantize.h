@@ -7,8 +7,10 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 
 #include <functional>
+#include <map>
 #include <span>
 #include <string>
+#include <tuple>
 #include <vector>
 
 namespace npuc::quantize {
@@ -36,12 +38,23 @@ inline constexpr llvm::StringLiteral inF32Attr = "nn.in_f32";
 /// samples, up to a factor; channels x channels. Empty if it is not known.
 using GramOf = std::function<std::vector<double>(nn::LinearOp linear, std::span<const float> factors)>;
 
+/// Constants that weights were rounded to, which insertQuantization keeps from one call to the next where it
+/// is called for copies of one function; all of one context.
+struct RoundedWeights {
+  struct Constants {
+    mlir::TypedAttr integers, scales, zeros;
+  };
+  /// By the weights and the node, the format, the factors, and whether by GPTQ.
+  std::map<std::tuple<const void *, const void *, std::string, std::vector<float>, bool>, Constants> known;
+};
+
 /// Puts quantize and dequantize around the operands of every multiplication of floats that has ranges (see
 /// Calibrate.h), in the format that its attribute names (see Precision.h; without one, int8). Weights become
 /// the nearest numbers, of linears with gptqAttr those that GPTQ finds where `gramOf` knows a Gram matrix.
-/// The function then means what the integers will compute, up to how sums are requantized.
+/// What takes long to round is kept in `rounded`, and taken from there. The function then means what the
+/// integers will compute, up to how sums are requantized.
 mlir::LogicalResult insertQuantization(mlir::func::FuncOp function, interpret::ConstantReader &constants,
-                                       const GramOf &gramOf = {});
+                                       const GramOf &gramOf = {}, RoundedWeights *rounded = nullptr);
 
 /// Folds dequantized operands into multiplications of integers, and quantized sums into requantizations; the
 /// model's own quantization and what insertQuantization put there alike. Zero points go into the bias and,
