@@ -58,6 +58,9 @@ struct Options {
   /// For Int8, one of both: formats are mixed, by measuring, so that the cosine at the outputs is at least so
   /// much on the samples, or that operators together take at most so many times what the fastest formats do.
   std::optional<double> minCosine, maxSlowdown;
+  /// For Int8, where neither is given: what the outputs may lose on the samples (see quantize::raiseFormats);
+  /// nothing: as much as suits the format.
+  std::optional<double> maxLoss;
   /// For Int8: files and folders of samples of the inputs, from which ranges are taken by `ranges`; see
   /// quantize::SampleFiles. A model that is quantized needs none.
   std::vector<std::string> calibration;

@@ -9,6 +9,7 @@
 #include "compiler/quantize/Export.h"
 #include "compiler/quantize/Grams.h"
 #include "compiler/quantize/Guards.h"
+#include "compiler/quantize/Raise.h"
 #include "compiler/quantize/SampleFiles.h"
 #include "compiler/quantize/Sensitivity.h"
 #include "dialects/nn/IR/NN.h"
@@ -174,11 +175,20 @@ bool Compilation::State::quantizeFloats(Diagnostics &diagnostics) {
                               diagnostics))
       return false;
   }
+  quantize::RoundedWeights rounded;
+  double mostLoss = options.maxLoss.value_or(quantize::mostLossOf(*quantize::formatFromText(options.format)));
+  if (given->samples && !options.minCosine && !options.maxSlowdown && mostLoss < 1) {
+    quantize::RaiseOptions raise{
+        .mostLoss = mostLoss, .available = formats, .threads = options.threads, .progress = options.progress};
+    if (!quantize::raiseFormats(main(), *given->samples, constants, gramOf, rounded, raise, decision,
+                                diagnostics))
+      return false;
+  }
   tell("rounding weights");
   std::optional<quantize::FloatReference> floats;
   if (options.report)
     floats.emplace(main());
-  return succeeded(quantize::insertQuantization(main(), constants, gramOf)) &&
+  return succeeded(quantize::insertQuantization(main(), constants, gramOf, &rounded)) &&
          (!floats || measureReport(*floats, *given, diagnostics));
 }
 
@@ -262,6 +272,10 @@ bool Compilation::State::quantizeMain(Diagnostics &diagnostics) {
       !target::check(target::CapabilityId::MatrixType, target, {.type = ElementType::I8}, "--precision=int8",
                      diagnostics))
     return false;
+  if (!wanted && !own && !options.calibration.empty())
+    diagnostics.warning("--calibration", "tells ranges that nothing needs",
+                        "no --precision of integers is given",
+                        "give --precision=int8 too, or leave the option out");
   if (!checkCalibration(wanted, diagnostics) || (wanted && !own && !quantizeFloats(diagnostics)))
     return false;
   quantized = own || wanted;

@@ -1,42 +1,16 @@
 #include "compiler/quantize/Sensitivity.h"
 
-#include "compiler/interpret/Evaluate.h"
-#include "compiler/interpret/Interpreter.h"
 #include "compiler/quantize/Constants.h"
-#include "compiler/quantize/Padding.h"
 #include "compiler/quantize/Pareto.h"
-
-#include "mlir/IR/IRMapping.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 
 using namespace mlir;
 
 namespace npuc::quantize {
 namespace {
-
-/// The cosine of two outputs of floats, over rows that count and numbers that are measurements; 1 where both
-/// are 0.
-double cosine(const Array &a, const Array &b, const std::vector<bool> &rows) {
-  auto floats = [](const Array &array) {
-    return std::span(reinterpret_cast<const float *>(array.data.data()), array.data.size() / sizeof(float));
-  };
-  std::span<const float> x = floats(a), y = floats(b);
-  size_t length = a.shape.empty() ? 1 : static_cast<size_t>(a.shape.back());
-  double xx = 0, yy = 0, xy = 0;
-  for (size_t i = 0; i < x.size(); ++i) {
-    bool counts = rows.empty() || rows[i / length];
-    if (!counts || std::abs(y[i]) >= structural)
-      continue;
-    xx += static_cast<double>(x[i]) * x[i];
-    yy += static_cast<double>(y[i]) * y[i];
-    xy += static_cast<double>(x[i]) * y[i];
-  }
-  return xx > 0 && yy > 0 ? xy / std::sqrt(xx * yy) : xx == yy ? 1 : 0;
-}
 
 /// An operator with the formats that it may have, and what they cost.
 struct Candidate {
@@ -46,73 +20,10 @@ struct Candidate {
   std::vector<FormatCost> costs;
 };
 
-} // namespace
-
-OutputCosine::OutputCosine(func::FuncOp function, const Samples &samples, size_t count,
-                           interpret::ConstantReader &reader, unsigned threads, Diagnostics &diagnostics)
-    : function(function), reader(reader), threads(threads) {
-  Padding padding(function);
-  interpret::Interpreter interpreter(function, {.threads = threads});
-  samples.forEach(
-      [&](size_t sample, std::span<const NamedArray> arrays) {
-        if (sample >= count)
-          return false;
-        if (!padding.read(arrays, diagnostics))
-          return false;
-        auto results = interpreter.run(arrays, diagnostics);
-        if (!results)
-          return false;
-        inputs.emplace_back(arrays.begin(), arrays.end());
-        wanted.push_back(std::move(*results));
-        rows.emplace_back();
-        for (Value result : function.front().getTerminator()->getOperands())
-          rows.back().push_back(padding.rowsThatCount(result));
-        return true;
-      },
-      diagnostics);
-}
-
-std::optional<double> OutputCosine::measure(const GramOf &gramOf, Operation *only,
-                                            Diagnostics &diagnostics) const {
-  IRMapping mapping;
-  func::FuncOp original = function; // MLIR knows no const handles.
-  OwningOpRef<func::FuncOp> copy = cast<func::FuncOp>(original->clone(mapping));
-  llvm::DenseMap<Operation *, Operation *> originals;
-  for (auto [op, cloned] : llvm::zip(original.front(), copy->front())) {
-    originals[&cloned] = &op;
-    if (only && &op != only)
-      cloned.removeAttr(rangesAttr);
-  }
-  GramOf gramOfCopy;
-  if (gramOf)
-    gramOfCopy = [&](nn::LinearOp linear, std::span<const float> factors) {
-      return gramOf(cast<nn::LinearOp>(originals.at(linear)), factors);
-    };
-  if (failed(insertQuantization(*copy, reader, gramOfCopy))) {
-    diagnostics.error(only ? interpret::nodeName(only) : "", "cannot be quantized to measure what it does");
-    return std::nullopt;
-  }
-  interpret::Interpreter interpreter(*copy, {.threads = threads});
-  double sum = 0;
-  for (size_t sample = 0; sample < inputs.size(); ++sample) {
-    auto results = interpreter.run(inputs[sample], diagnostics);
-    if (!results)
-      return std::nullopt;
-    double worst = 1;
-    for (size_t i = 0; i < results->size(); ++i)
-      if (wanted[sample][i].array.type == ElementType::F32)
-        worst = std::min(worst, cosine((*results)[i].array, wanted[sample][i].array, rows[sample][i]));
-    sum += worst / static_cast<double>(inputs.size());
-  }
-  return sum;
-}
-
-namespace {
-
 class Mixer {
 public:
   Mixer(func::FuncOp function, const GramOf &gramOf, const TimeOf &timeOf, const MixedOptions &options,
-        const OutputCosine &outputs, Decision &decision, Diagnostics &diagnostics)
+        const Outputs &outputs, Decision &decision, Diagnostics &diagnostics)
       : builder(function.getContext()), gramOf(gramOf), timeOf(timeOf), options(options), outputs(outputs),
         decision(decision), diagnostics(diagnostics) {
     std::vector<std::pair<Operation *, std::string>> all = multiplications(function);
@@ -177,8 +88,7 @@ private:
       if (!time)
         continue;
       set(candidate.op, format);
-      std::optional<double> reached =
-          format == floats ? std::optional(1.0) : outputs.measure({}, candidate.op, diagnostics);
+      std::optional<double> reached = format == floats ? std::optional(1.0) : cosine({}, candidate.op);
       if (!reached)
         return false;
       candidate.formats.push_back(format);
@@ -212,14 +122,21 @@ private:
 
   std::optional<double> measureAt(const ParetoPoint &point) {
     take(point);
-    return outputs.measure(gramOf, nullptr, diagnostics);
+    return cosine(gramOf, nullptr);
+  }
+
+  /// Of the outputs with one operator quantized, or with all.
+  std::optional<double> cosine(const GramOf &byGptq, Operation *only) const {
+    std::optional<OutputDifference> difference = outputs.measure(
+        byGptq, nullptr, [&](Operation *op) { return !only || op == only; }, options.samples, diagnostics);
+    return difference ? std::optional(difference->cosine) : std::nullopt;
   }
 
   OpBuilder builder;
   const GramOf &gramOf;
   const TimeOf &timeOf;
   const MixedOptions &options;
-  const OutputCosine &outputs;
+  const Outputs &outputs;
   Decision &decision;
   Diagnostics &diagnostics;
   std::vector<Candidate> candidates;
@@ -230,7 +147,7 @@ private:
 bool mixFormats(func::FuncOp function, const Samples &samples, interpret::ConstantReader &reader,
                 const GramOf &gramOf, const TimeOf &timeOf, const MixedOptions &options, Decision &decision,
                 Diagnostics &diagnostics) {
-  OutputCosine outputs(function, samples, options.samples, reader, options.threads, diagnostics);
+  Outputs outputs(function, samples, options.samples, reader, options.threads, diagnostics);
   return !diagnostics.hasErrors() &&
          Mixer(function, gramOf, timeOf, options, outputs, decision, diagnostics).run();
 }

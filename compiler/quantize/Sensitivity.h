@@ -5,6 +5,7 @@
 #include "compiler/interpret/ConstantReader.h"
 #include "compiler/quantize/Calibrate.h"
 #include "compiler/quantize/Decide.h"
+#include "compiler/quantize/Outputs.h"
 #include "compiler/quantize/Quantize.h"
 #include "support/Diagnostic.h"
 
@@ -26,27 +27,6 @@ struct MixedOptions {
   size_t samples = 4;                      ///< Of the samples, so many are run for each operator and format.
   std::vector<std::string> available = {}; ///< Names of the formats that the target has.
   unsigned threads = 0;
-};
-
-/// The cosine between outputs of `function` in floats and with every multiplication that has ranges quantized
-/// as its attributes say (see insertQuantization), mean over samples, of the outputs the worst; rows of
-/// padded positions and structural values are left out. Nothing, and errors, if a run fails.
-class OutputCosine {
-public:
-  /// Runs `function` in floats on the first `count` samples.
-  OutputCosine(mlir::func::FuncOp function, const Samples &samples, size_t count,
-               interpret::ConstantReader &reader, unsigned threads, Diagnostics &diagnostics);
-  /// With `only`, just that one multiplication is quantized.
-  std::optional<double> measure(const GramOf &gramOf, mlir::Operation *only, Diagnostics &diagnostics) const;
-
-private:
-  mlir::func::FuncOp function;
-  interpret::ConstantReader &reader;
-  unsigned threads;
-  std::vector<std::vector<NamedArray>> inputs;
-  std::vector<std::vector<NamedArray>> wanted;
-  /// Of each sample and output, the rows that count; empty: all.
-  std::vector<std::vector<std::vector<bool>>> rows;
 };
 
 /// Chooses a format for each multiplication that no table gave one: `decision` has those that decideFormats

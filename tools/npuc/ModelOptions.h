@@ -47,7 +47,7 @@ private:
 
   std::string precision, precisionTable, calibrationTable, writtenTable;
   std::string method = std::string(name(quantize::RangeOptions().method));
-  std::optional<double> minCosine, maxSlowdown;
+  std::optional<double> minCosine, maxSlowdown, maxLoss;
   std::vector<std::string> shapes;
 };
 
