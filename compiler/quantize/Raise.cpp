@@ -19,7 +19,7 @@ namespace {
 /// Of what may be lost, the share below which what several multiplications lose together is not looked into.
 constexpr double worthSplitting = 0.1;
 /// The share of what may be lost that is aimed at: other samples than those that ranges are of lose more.
-constexpr double aimedAt = 0.75;
+constexpr double aimedAt = 0.5;
 /// What scales of rows cost beside one, in the operators that find them.
 constexpr double costOfRows = 1.05;
 

@@ -27,11 +27,12 @@ func.func @rows(%x: tensor<4x2xf32>) -> tensor<4x1xf32> {
   return %y : tensor<4x1xf32>
 }
 
-// Of 33 weights the first 32 share a scale, 0.7 / 7, and the last has its own, 3.5 / 7; activations stay floats.
+// Of 33 weights the first 32 share a scale, 0.7 / 7, and the last has its own, 3.5 / 7, both negative: -8 is further out than 7, and what
+// is greatest is positive; activations stay floats.
 // CHECK-LABEL: @groups
 // CHECK-NOT: nn.quantize
-// CHECK: %[[W:.*]] = nn.constant dense<7> : tensor<33x1xi4>
-// CHECK: %[[S:.*]] = nn.constant dense<{{\[\[}}1.000000e-01], [5.000000e-01]]> : tensor<2x1xf32>
+// CHECK: %[[W:.*]] = nn.constant dense<-7> : tensor<33x1xi4>
+// CHECK: %[[S:.*]] = nn.constant dense<{{\[\[}}-1.000000e-01], [-5.000000e-01]]> : tensor<2x1xf32>
 // CHECK: %[[V:.*]] = nn.dequantize %[[W]], %[[S]] {block_size = 32 : i64} : (tensor<33x1xi4>, tensor<2x1xf32>) -> tensor<33x1xf32>
 // CHECK: nn.linear %arg0, %[[V]]
 func.func @groups(%x: tensor<4x33xf32>) -> tensor<4x1xf32> {
