@@ -78,6 +78,12 @@ bool Compilation::State::checkCalibration(bool wanted, Diagnostics &diagnostics)
   if (!hasSamples && (options.minCosine || options.maxSlowdown))
     diagnostics.error(options.minCosine ? "--min-cosine" : "--max-slowdown", "needs samples to measure on",
                       "", "--calibration=FILE.npz, with arrays named as the model's inputs");
+  if (options.maxLoss && !wanted)
+    diagnostics.error("--max-loss", "is about multiplications of integers",
+                      "there is no --precision for them", "--precision=int8");
+  else if (options.maxLoss && *options.maxLoss < 1 && !hasSamples)
+    diagnostics.error("--max-loss", "needs samples to measure on", "",
+                      "--calibration=FILE.npz, with arrays named as the model's inputs");
   if (options.report && own)
     diagnostics.error("--quantization-report", "the model is quantized already",
                       "what its floats were is not known");

@@ -30,10 +30,10 @@ double mostLossOf(const OperatorFormat &format);
 /// Where the outputs lose more than `mostLoss` in the formats that `function`'s multiplications have, raises
 /// some of those that no table gave: weights of 4 bits to 8, one scale to scales of rows, integers to floats.
 /// Multiplications of equal types are measured together, with only them quantized, on one sample, and what
-/// does much harm in halves, down to single ones. Of all choices that stay below half of `mostLoss` by the sums the
-/// cheapest is taken, by multiply-adds times bits, and the whole is measured; where it loses more than the
-/// sum said, less is aimed at. Sets `formatAttr` and says in `decision` what was done, with a warning if the
-/// loss stays too great. False, with errors, if a run fails.
+/// does much harm in halves, down to single ones. Of all choices that stay below half of `mostLoss` by the
+/// sums the cheapest is taken, by multiply-adds times bits, and the whole is measured; where it loses more
+/// than the sum said, less is aimed at. Sets `formatAttr` and says in `decision` what was done, with a
+/// warning if the loss stays too great. False, with errors, if a run fails.
 bool raiseFormats(mlir::func::FuncOp function, const Samples &samples, interpret::ConstantReader &reader,
                   const GramOf &gramOf, RoundedWeights &rounded, const RaiseOptions &options,
                   Decision &decision, Diagnostics &diagnostics);

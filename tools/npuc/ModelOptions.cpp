@@ -261,6 +261,9 @@ bool ModelOptions::finish(const std::vector<NamedArray> &inputs, Diagnostics &di
     diagnostics.error(minCosine ? "--min-cosine" : "--max-slowdown",
                       "mixes formats of multiplications of a target", "",
                       "give --target and --precision=int8");
+  if (maxLoss && (minCosine || maxSlowdown))
+    diagnostics.error("--max-loss", "raises formats, which --min-cosine and --max-slowdown mix otherwise", "",
+                      "leave one of both out");
   bool good = readTables(diagnostics);
   for (const std::string &shape : shapes) {
     size_t equals = shape.find('=');
