@@ -1,0 +1,87 @@
+#include "backends/cuda/codegen/Split.h"
+
+#include "compiler/tile/Loops.h"
+
+using namespace mlir;
+using namespace npuc;
+using namespace npuc::cuda;
+using linalg::LinalgOp;
+
+namespace {
+
+struct Part {
+  LinalgOp root;
+  llvm::SetVector<Operation *> members; ///< In reverse program order.
+  bool reduces = false, contracts = false;
+  /// Its root is a formula of a contraction's sums, which joins it.
+  bool finishes = false;
+};
+
+bool isFormula(LinalgOp op) {
+  return op.getNumReductionLoops() == 0;
+}
+
+/// The formulas of a contraction's sums in the group.
+llvm::DenseSet<Operation *> formulasOfSums(const tile::Group &group) {
+  llvm::DenseSet<Operation *> found;
+  for (LinalgOp op : group.operations)
+    if (isFormula(op) && llvm::any_of(op.getDpsInputs(), [&](Value input) {
+          auto producer = input.getDefiningOp<LinalgOp>();
+          return producer && llvm::is_contained(group.operations, producer) &&
+                 (tile::isContraction(producer) || found.contains(producer));
+        }))
+      found.insert(op);
+  return found;
+}
+
+} // namespace
+
+SmallVector<tile::Group> npuc::cuda::splitGroup(const tile::Group &group) {
+  llvm::DenseSet<Operation *> finishes = formulasOfSums(group);
+  std::vector<Part> parts;
+  llvm::DenseMap<Operation *, size_t> partOf;
+  for (LinalgOp op : llvm::reverse(group.operations)) {
+    bool contracts = tile::isContraction(op), finishing = finishes.contains(op);
+    auto joins = [&](size_t index) {
+      const Part &part = parts[index];
+      if (contracts && (part.contracts || part.reduces || !part.finishes))
+        return false;
+      if (!contracts && op.getNumReductionLoops() > 0 && (part.contracts || part.finishes))
+        return false;
+      // What a contraction reads is in memory, and so is what its formulas read beside its sums.
+      if (isFormula(op) && (part.contracts || (part.finishes && !finishing) || (part.reduces && finishing)))
+        return false;
+      llvm::SetVector<Operation *> with = part.members;
+      with.insert(op);
+      llvm::SmallBitVector cuttable = tile::cuttableLoops(part.root, with);
+      return contracts ? cuttable.all() : cuttable.any();
+    };
+    std::optional<size_t> joined;
+    for (Operation *user : op->getUsers()) {
+      auto found = partOf.find(user);
+      size_t index = found == partOf.end() ? parts.size() : found->second;
+      if (index == parts.size() || (joined && *joined != index) || !joins(index)) {
+        joined = std::nullopt;
+        break;
+      }
+      joined = index;
+    }
+    if (!joined) {
+      joined = parts.size();
+      parts.push_back({op, {}, false, false, finishing});
+    }
+    Part &part = parts[*joined];
+    part.members.insert(op);
+    part.contracts |= contracts;
+    part.reduces |= !contracts && op.getNumReductionLoops() > 0;
+    partOf[op] = *joined;
+  }
+  SmallVector<tile::Group> groups;
+  for (const Part &part : llvm::reverse(parts)) {
+    tile::Group cut;
+    for (Operation *op : llvm::reverse(part.members))
+      cut.operations.push_back(cast<LinalgOp>(op));
+    groups.push_back(std::move(cut));
+  }
+  return groups;
+}

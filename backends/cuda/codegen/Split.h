@@ -1,0 +1,12 @@
+// Which operations become one kernel.
+#pragma once
+
+#include "compiler/tile/Plan.h"
+
+namespace npuc::cuda {
+
+/// Cuts a group into what one kernel computes: a contraction with formulas of its sums, reductions of rows with
+/// what they read and what reads them, or formulas. In program order of their roots.
+llvm::SmallVector<tile::Group> splitGroup(const tile::Group &group);
+
+} // namespace npuc::cuda
