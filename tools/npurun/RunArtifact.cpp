@@ -277,9 +277,10 @@ void runArtifact(const npurt::Artifact &artifact, const std::string &name, const
   npurt_device_options deviceOptions{};
   deviceOptions.size = sizeof deviceOptions;
   deviceOptions.threads = options.threads;
+  deviceOptions.checks = options.checks;
   if (!options.deviceFolder.empty())
     deviceOptions.library_folder = options.deviceFolder.c_str();
-  npurt::Device device(options.device, &deviceOptions);
+  npurt::Device device(options.device.empty() ? artifact.device() : options.device, &deviceOptions);
   npurt::Session session(device, artifact.program(options.entryPoint));
 
   double wall = 0;
