@@ -307,7 +307,7 @@ void runArtifact(const npurt::Artifact &artifact, const std::string &name, const
   }
   fmt::print("{}", profile.text());
   if (!options.timingOnly)
-    fmt::print("simulated on this machine in {:.1f} ms{}\n", wall,
+    fmt::print("a run took {:.1f} ms on this machine{}\n", wall,
                options.repeat > 1 ? fmt::format(" (mean of {} runs)", options.repeat) : "");
 }
 
