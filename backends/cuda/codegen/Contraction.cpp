@@ -3,9 +3,7 @@
 // through shared memory once more, so that formulas of them run over whole rows and global memory is written in
 // 128 bits.
 
-#include "backends/cuda/codegen/Kernel.h"
-#include "backends/cuda/codegen/Tensor.h"
-#include "compiler/tile/Loops.h"
+#include "backends/cuda/codegen/Epilogue.h"
 
 using namespace mlir;
 using namespace npuc;
@@ -14,10 +12,7 @@ using linalg::LinalgOp;
 
 namespace {
 
-constexpr int64_t greatestStages = 4, greatestLanes = 8;
-/// Words between the rows of sums in shared memory, so that the rows that a warp writes at once lie in different
-/// banks.
-constexpr int64_t sumsPadding = 8;
+constexpr int64_t greatestStages = 4;
 constexpr int64_t greatestGridYZ = 65535;
 
 /// The extent of a tile of C along a dimension of `size`.
@@ -32,8 +27,8 @@ class ContractionWriter {
 public:
   ContractionWriter(const tile::Group &group, LinalgOp contraction, const Product &product, Kernel &kernel)
       : group(group), contraction(contraction), p(product), kernel(kernel), e(kernel.emit()) {
-    tileM = tileOf(p.m.size(), 16);
-    tileN = tileOf(p.n.size(), 32);
+    tileM = tile.rows = tileOf(p.m.size(), 16);
+    tileN = tile.columns = tileOf(p.n.size(), 32);
     warpsM = tileM >= 64 ? 2 : 1;
     warpsN = tileN / 32;
     steps = llvm::divideCeil(p.k.size(), p.elementsOfRow());
@@ -41,7 +36,7 @@ public:
     kernel.threads = unsigned(warpsM * warpsN * warpSize);
     kernel.grid = {unsigned(llvm::divideCeil(p.n.size(), tileN)), unsigned(llvm::divideCeil(p.m.size(), tileM)),
                    unsigned(p.batch.size())};
-    kernel.sharedBytes = unsigned(std::max(stages * stageBytes(), tileM * (tileN + sumsPadding) * 4));
+    kernel.sharedBytes = unsigned(std::max(stages * stageBytes(), tile.bytes()));
   }
 
   LogicalResult write(const Machine &machine) {
@@ -58,8 +53,12 @@ public:
     firstN = e.mul(e.blockIdX(), tileN);
     batch = e.blockIdZ();
     SmallVector<Value> sums = multiply();
-    leaveSums(sums);
-    finish();
+    tile.leave(e, memory, sums, e.mul(warpM, tileM / warpsM), tilesOfWarpM(), e.mul(warpN, tileN / warpsN), lane);
+    e.barrier();
+    RootLoops loops(group, e);
+    loops.place(contraction, p.batch, batch);
+    tile.finish(kernel, group, contraction, p, memory, firstM, firstN, loops,
+                [&](Value m, RootLoops &at) { at.place(contraction, p.m, m); });
     return success();
   }
 
@@ -124,79 +123,12 @@ private:
     }
   }
 
-  /// Sums to shared memory, a row of words for each row of the tile.
-  void leaveSums(ArrayRef<Value> sums) {
-    Value row = e.add(e.mul(warpM, tileM / warpsM), e.div(lane, 4)),
-          column = e.add(e.mul(warpN, tileN / warpsN), e.mul(e.rem(lane, 4), 2));
-    for (int64_t m = 0; m < tilesOfWarpM(); ++m)
-      for (int64_t n = 0; n < tilesOfWarpN(); ++n)
-        for (int64_t half = 0; half < 2; ++half) {
-          ArrayRef<Value> pair = sums.slice((m * tilesOfWarpN() + n) * 4 + half * 2, 2);
-          Value at = e.add(e.mul(e.add(row, m * 16 + half * 8), tileN + sumsPadding), e.add(column, n * 8));
-          e.store(e.pack(pair), e.address(memory, pair[0].getType(), at), 8);
-        }
-    e.barrier();
-  }
-
-  /// Formulas of the sums, some columns of a row at a time.
-  void finish() {
-    LinalgOp root = group.root();
-    int64_t lanes = 1;
-    while (lanes < greatestLanes && p.n.extents.back() % (lanes * 2) == 0)
-      lanes *= 2;
-    int64_t runs = tileN / lanes, total = tileM * runs;
-    auto loop = scf::ForOp::create(e.b, e.loc, e.index(0), e.index(total), e.index(kernel.threads));
-    OpBuilder::InsertionGuard guard(e.b);
-    e.b.setInsertionPoint(loop.getBody()->getTerminator());
-    Value run = e.add(loop.getInductionVar(), thread);
-    Value row = e.div(run, runs), column = e.mul(e.rem(run, runs), lanes);
-    Value m = e.add(firstM, row), n = e.add(firstN, column);
-    Value inside;
-    if (p.m.size() % tileM)
-      inside = e.less(m, p.m.size());
-    if (p.n.size() % tileN)
-      inside = inside ? e.both(inside, e.less(n, p.n.size())) : e.less(n, p.n.size());
-    e.when(inside, [&] {
-      Type type = p.isFloat() ? Type(e.b.getF32Type()) : Type(e.b.getI32Type());
-      Lanes sums;
-      for (int64_t part = 0, width = std::min<int64_t>(lanes, 4); part < lanes; part += width) {
-        Value at = e.add(e.mul(row, tileN + sumsPadding), e.add(column, part));
-        Type loaded = width == 1 ? type : Type(VectorType::get(width, type));
-        llvm::append_range(sums, e.unpack(e.load(loaded, e.address(memory, type, at), unsigned(width * 4))));
-      }
-      // Where the contraction's loops stand, and the root's, which run along them.
-      SmallVector<Position> at(contraction.getNumLoops(), Position{e.index(0), 0, 0});
-      p.batch.place(e, batch, 1, at);
-      p.m.place(e, m, 1, at);
-      p.n.place(e, n, lanes, at);
-      Scalars scalars(e, [&](Value tensor) { return kernel.pointerTo(tensor); });
-      scalars.inlined.insert(group.operations.begin(), group.operations.end());
-      scalars.sources[contraction->getResult(0)] = [&](ArrayRef<Position>, unsigned) { return sums; };
-      if (root == contraction) {
-        AffineMap map = root.getMatchingIndexingMap(root.getDpsInitOperand(0));
-        scalars.store(root->getResult(0), scalars.through(map, at), sums);
-        return;
-      }
-      llvm::SetVector<Operation *> members;
-      for (LinalgOp op : llvm::reverse(group.operations))
-        members.insert(op);
-      SmallVector<Position> loops(root.getNumLoops(), Position{e.index(0), 0, 0});
-      tile::LoopsAlong along = tile::loopsAlong(root, members);
-      for (auto [loop, rootLoop] : llvm::enumerate(along[contraction]))
-        if (rootLoop >= 0)
-          loops[rootLoop] = at[loop];
-      SmallVector<Lanes> values = scalars.evaluate(root, loops, unsigned(lanes));
-      for (auto [i, value] : llvm::enumerate(values))
-        scalars.store(root->getResult(i),
-                      scalars.through(root.getMatchingIndexingMap(root.getDpsInitOperand(i)), loops), value);
-    });
-  }
-
   const tile::Group &group;
   LinalgOp contraction;
   const Product &p;
   Kernel &kernel;
   Emit e;
+  TileOfSums tile;
   int64_t tileM, tileN, warpsM, warpsN, steps, stages;
   Value memory, thread, lane, warpM, warpN, firstM, firstN, batch;
 };

@@ -79,8 +79,9 @@ public:
       return failure();
     bool good = true;
     for (const tile::Group &group : tile::formGroups(function))
-      for (const tile::Group &part : splitGroup(group))
-        good &= succeeded(write(part));
+      if (failed(tryForm(writeAttention, group)))
+        for (const tile::Group &part : splitGroup(group))
+          good &= succeeded(write(part));
     if (!good)
       return failure();
     assignMemory();
@@ -112,18 +113,22 @@ private:
     return success();
   }
 
+  LogicalResult tryForm(Form form, const tile::Group &group) {
+    Kernel kernel(*module, group.root().getLoc());
+    if (failed(form(group, machine, kernel))) {
+      kernel.erase();
+      return failure();
+    }
+    kernel.finish();
+    launch(group, kernel);
+    return success();
+  }
+
   LogicalResult write(const tile::Group &group) {
     static constexpr Form forms[] = {writeContraction, writeRows, writePointwise};
-    for (Form form : forms) {
-      Kernel kernel(*module, group.root().getLoc());
-      if (failed(form(group, machine, kernel))) {
-        kernel.erase();
-        continue;
-      }
-      kernel.finish();
-      launch(group, kernel);
-      return success();
-    }
+    for (Form form : forms)
+      if (succeeded(tryForm(form, group)))
+        return success();
     if (group.operations.size() == 1)
       return group.root()->emitError("has no kernel: it reduces in a way that kernels cannot");
     bool good = true;

@@ -59,4 +59,7 @@ mlir::LogicalResult writeRows(const tile::Group &group, const Machine &machine, 
 /// Tiles of a product by tensor cores, with what is computed of its sums.
 mlir::LogicalResult writeContraction(const tile::Group &group, const Machine &machine, Kernel &kernel);
 
+/// Attention as one kernel with online softmax: groups of two products with a softmax between them.
+mlir::LogicalResult writeAttention(const tile::Group &group, const Machine &machine, Kernel &kernel);
+
 } // namespace npuc::cuda

@@ -178,6 +178,8 @@ SmallVector<Lanes> Scalars::evaluate(linalg::LinalgOp op, ArrayRef<Position> loo
   for (auto [i, out] : llvm::enumerate(outs))
     values[body->getArgument(op.getNumDpsInputs() + i)] = out;
   auto element = [&](Value value, unsigned lane) {
+    if (isa<RankedTensorType>(value.getType())) // Of a gather.
+      return value;
     auto [entry, isNew] = values.try_emplace(value);
     if (isNew)
       entry->second = Lanes(lanes, constant(value));

@@ -19,7 +19,8 @@ using Lanes = llvm::SmallVector<mlir::Value>;
 class Scalars {
 public:
   /// `pointerOf`: the kernel's pointer to a root's memory.
-  Scalars(Emit emit, llvm::function_ref<mlir::Value(mlir::Value root)> pointerOf) : e(emit), pointerOf(pointerOf) {}
+  Scalars(Emit emit, std::function<mlir::Value(mlir::Value root)> pointerOf)
+      : e(emit), pointerOf(std::move(pointerOf)) {}
 
   /// The operations whose results are not in memory; their elements are computed.
   llvm::SetVector<mlir::Operation *> inlined;

@@ -99,7 +99,7 @@ int64_t Product::elementsOfRow() const {
   return rowBytes / a.elementBytes;
 }
 
-std::optional<Product> npuc::cuda::productOf(LinalgOp op, const Machine &machine) {
+std::optional<Product> npuc::cuda::productOf(LinalgOp op, const Machine &machine, bool inRegisters) {
   auto elementOf = [&](unsigned input) {
     return cast<RankedTensorType>(op.getDpsInputs()[input].getType()).getElementType();
   };
@@ -137,10 +137,13 @@ std::optional<Product> npuc::cuda::productOf(LinalgOp op, const Machine &machine
     return std::nullopt;
   int64_t elements = chunkBytes / p.a.elementBytes;
   std::optional<int64_t> kOfB = strideOfAll(p.k, p.b.strides), nOfB = strideOfAll(p.n, p.b.strides);
-  if (strideOfAll(p.k, p.a.strides) != 1 || !kOfB || !nOfB || !isMultiple(elements, p.k.size()) ||
-      !isAligned(p.a, {&p.m, &p.batch}))
+  if (!kOfB || !nOfB)
     return std::nullopt;
   p.b.rowsAreK = *kOfB != 1;
+  if (inRegisters ? !p.b.rowsAreK
+                  : strideOfAll(p.k, p.a.strides) != 1 || !isMultiple(elements, p.k.size()) ||
+                        !isAligned(p.a, {&p.m, &p.batch}))
+    return std::nullopt;
   // Matrices of bytes are not transposed on their way to registers.
   if (p.b.rowsAreK && (*nOfB != 1 || p.b.elementBytes != 2 || !isMultiple(elements, p.n.size())))
     return std::nullopt;

@@ -39,7 +39,8 @@ struct Product {
 
 /// A contraction that tensor cores compute: of types that they multiply, from zero, of operands whose runs are
 /// aligned to 128 bits. Nothing if it is none.
-std::optional<Product> productOf(mlir::linalg::LinalgOp contraction, const Machine &machine);
+/// `inRegisters`: A is computed where it is needed, and B's rows are steps of k.
+std::optional<Product> productOf(mlir::linalg::LinalgOp contraction, const Machine &machine, bool inRegisters = false);
 
 /// Bytes of k in a row of a tile, and in one mma; of a copy.
 inline constexpr int64_t rowBytes = 64, stepBytes = 32, chunkBytes = 16;
