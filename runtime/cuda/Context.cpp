@@ -15,10 +15,14 @@ std::shared_ptr<const Context> Context::create(const Driver &driver, std::string
 bool Context::start(unsigned ordinal, Diagnostics &diagnostics) {
   const std::string where = fmt::format("device '{}'", device_);
   const CUresult started = driver_.cuInit(0);
+  if (started != Success && started != NoDevice) {
+    diagnostics.error(where, "the CUDA driver does not start", describe(started),
+                      "see whether nvidia-smi works; without a GPU run on the simulator, --device=ptx-sim");
+    return false;
+  }
   int count = 0;
-  if (started != NoDevice &&
-      (!good(started, "cuInit", where, diagnostics) ||
-       !good(driver_.cuDriverGetVersion(&driverVersion_), "cuDriverGetVersion", where, diagnostics) ||
+  if (started == Success &&
+      (!good(driver_.cuDriverGetVersion(&driverVersion_), "cuDriverGetVersion", where, diagnostics) ||
        !good(driver_.cuDeviceGetCount(&count), "cuDeviceGetCount", where, diagnostics)))
     return false;
   if (count <= 0) {

@@ -14,10 +14,6 @@ using nlohmann::ordered_json;
 
 constexpr size_t shownKernels = 20;
 
-double ratio(uint64_t a, uint64_t b) {
-  return b ? static_cast<double>(a) / static_cast<double>(b) : 0;
-}
-
 void add(ptx::Totals &sum, const ptx::Totals &t) {
   for (size_t c = 0; c < ptx::classCount; ++c) {
     sum.warps[c] += t.warps[c];
@@ -47,12 +43,18 @@ ordered_json toJson(const ptx::Totals &t) {
           {"divergences", t.all.divergences}};
 }
 
+/// The quotient, or a dash where there is nothing to divide.
+std::string quotient(uint64_t a, uint64_t b, double scale = 1) {
+  return b ? fmt::format("{:.2f}", scale * static_cast<double>(a) / static_cast<double>(b)) : "-";
+}
+
 /// One line; the heading's columns.
 std::string row(const std::string &what, const ptx::Totals &t) {
-  return fmt::format("{:>14} {:>7.2f} {:>7.2f} {:>10.2f} {:>8.1f} {:>11}  {}\n", t.all.warps,
-                     ratio(t.all.sectors, t.all.requests), ratio(t.all.leastSectors, t.all.requests),
-                     ratio(t.all.wavefronts, t.all.leastWavefronts), 100 * t.tensorShare(), t.all.divergences,
-                     what);
+  return fmt::format("{:>14} {:>7} {:>7} {:>9} {:>8} {:>11}  {}\n", t.all.warps,
+                     quotient(t.all.sectors, t.all.requests), quotient(t.all.leastSectors, t.all.requests),
+                     quotient(t.all.wavefronts, t.all.leastWavefronts),
+                     quotient(t.tensorMultiplyAdds, t.tensorMultiplyAdds + t.otherMultiplyAdds, 100),
+                     t.all.divergences, what);
 }
 
 std::string label(const MeasuredKernel &k) {
@@ -124,8 +126,8 @@ std::string KernelProfile::times() const {
 
 std::string KernelProfile::counters() const {
   std::string text = "the simulator counts and checks; how long a GPU takes it does not say\n\n";
-  text += fmt::format("{:>14} {:>7} {:>7} {:>10} {:>8} {:>11}  {}\n", "instructions", "sectors", "least",
-                      "wavefronts", "tensor %", "divergences", "kernel (node)");
+  text += fmt::format("{:>14} {:>7} {:>7} {:>9} {:>8} {:>11}  {}\n", "instructions", "sectors", "least",
+                      "conflicts", "tensor %", "divergences", "kernel (node)");
   for (size_t i : greatest([](const MeasuredKernel &k) { return k.counters ? k.counters->all.warps : 0; }))
     if (m_.kernels[i].counters)
       text += row(label(m_.kernels[i]), *m_.kernels[i].counters);
@@ -159,14 +161,21 @@ std::string KernelProfile::json() const {
                           : ordered_json();
   out["counters"] = m_.milliseconds ? ordered_json() : toJson(totals_);
   out["kernels"] = ordered_json::array();
-  for (const MeasuredKernel &k : m_.kernels)
-    out["kernels"].push_back({{"kernel", k.kernel},
-                              {"source", k.source},
-                              {"grid", {k.grid.x, k.grid.y, k.grid.z}},
-                              {"block", {k.block.x, k.block.y, k.block.z}},
-                              {"shared_bytes", k.sharedBytes},
-                              {"ms", optional(k.milliseconds)},
-                              {"counters", k.counters ? toJson(*k.counters) : ordered_json()}});
+  for (const MeasuredKernel &k : m_.kernels) {
+    ordered_json kernel = {{"kernel", k.kernel},
+                           {"source", k.source},
+                           {"grid", {k.grid.x, k.grid.y, k.grid.z}},
+                           {"block", {k.block.x, k.block.y, k.block.z}},
+                           {"shared_bytes", k.sharedBytes}};
+    if (k.compiled) {
+      kernel["registers"] = k.compiled->registers();
+      kernel["spilled_bytes"] = k.compiled->spilled_bytes();
+      kernel["static_shared_bytes"] = k.compiled->shared_bytes();
+    }
+    kernel["ms"] = optional(k.milliseconds);
+    kernel["counters"] = k.counters ? toJson(*k.counters) : ordered_json();
+    out["kernels"].push_back(std::move(kernel));
+  }
   return out.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n";
 }
 

@@ -9,8 +9,9 @@ namespace npuc::cuda {
 struct MeasuredKernel {
   std::string kernel, source; ///< The source: the model's nodes.
   ptx::Dim3 grid, block;
-  uint32_t sharedBytes = 0;           ///< Dynamic.
-  std::optional<double> milliseconds; ///< By itself, between two events.
+  uint32_t sharedBytes = 0;                 ///< Dynamic.
+  std::optional<artifact::Kernel> compiled; ///< What ptxas said of it.
+  std::optional<double> milliseconds;       ///< By itself, between two events.
   std::optional<ptx::Totals> counters;
 };
 

@@ -45,14 +45,19 @@ Measured Session::describe() const {
   measured.lowerBoundCycles =
       std::max({bound.multiply_add_cycles(), bound.vector_cycles(), bound.dram_cycles()});
   measured.clockGhz = target.clock_ghz();
-  for (const artifact::KernelLaunch &launch : entry().launches())
-    measured.kernels.push_back({launch.kernel(),
-                                launch.source(),
-                                {launch.grid(0), launch.grid(1), launch.grid(2)},
-                                {launch.block(0), launch.block(1), launch.block(2)},
-                                launch.shared_bytes(),
-                                std::nullopt,
-                                std::nullopt});
+  std::map<std::string, const artifact::Kernel *> compiled;
+  for (const artifact::Kernel &kernel : entry().kernels())
+    compiled[kernel.name()] = &kernel;
+  for (const artifact::KernelLaunch &launch : entry().launches()) {
+    MeasuredKernel &kernel = measured.kernels.emplace_back();
+    kernel.kernel = launch.kernel();
+    kernel.source = launch.source();
+    kernel.grid = {launch.grid(0), launch.grid(1), launch.grid(2)};
+    kernel.block = {launch.block(0), launch.block(1), launch.block(2)};
+    kernel.sharedBytes = launch.shared_bytes();
+    if (auto known = compiled.find(launch.kernel()); known != compiled.end())
+      kernel.compiled = *known->second;
+  }
   return measured;
 }
 

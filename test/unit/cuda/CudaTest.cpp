@@ -121,7 +121,11 @@ TEST_CASE("a state is the host's to read and write between runs") {
 TEST_CASE("time is measured by events and leaves the states as they were") {
   Machine machine;
   machine.elapsed = 1.5f;
-  Small small;
+  Small small([](artifact::Manifest &m) {
+    artifact::Kernel &kernel = *m.mutable_entry_points(0)->add_kernels();
+    kernel.set_name("linear");
+    kernel.set_registers(24);
+  });
   auto device = makeDevice(small.diagnostics, machine);
   auto session = small.session(device);
   REQUIRE(session);
@@ -144,6 +148,8 @@ TEST_CASE("time is measured by events and leaves the states as they were") {
   REQUIRE(json.at("kernels").size() == 2);
   CHECK(json.at("kernels")[1].at("kernel") == "linear");
   CHECK(json.at("kernels")[1].at("ms") == 1.5);
+  CHECK(json.at("kernels")[1].at("registers") == 24);
+  CHECK_FALSE(json.at("kernels")[0].contains("registers"));
   CHECK(has(profile->text(), "time            1.5000 ms as one graph; 3.0000 ms kernel by kernel"));
   CHECK(has(profile->text(), "    1.5000   50.0  embed (embed)\n"));
 
@@ -207,6 +213,13 @@ TEST_CASE("there is no GPU, or not so many") {
   failOnce("cuInit", NoDevice);
   CHECK_FALSE(createDevice(driver, "cuda", {}, diagnostics));
   CHECK(has(diagnostics.text(), "there is no GPU"));
+  Diagnostics broken;
+  driver = makeDouble();
+  failOnce("cuInit", 803);
+  CHECK_FALSE(createDevice(driver, "cuda", {}, broken));
+  CHECK(has(broken.text(),
+            "device 'cuda': the CUDA driver does not start: an unknown error (803)\n  hint: see "
+            "whether nvidia-smi works"));
 }
 
 TEST_CASE("the driver is too old for the PTX, whose version and its own are named") {
