@@ -79,9 +79,9 @@ public:
   std::string json() const override;
   bool writeTrace(const std::string &path, Diagnostics &diagnostics) const override;
   bool writeReport(const std::string &path, Diagnostics &diagnostics) const override {
-    diagnostics.error(path, fmt::format("device '{}' writes no HTML report", m_.device), "",
-                      "take the text, or --json");
-    return false;
+    const std::string page =
+        toHtml(fmt::format("{} for {} on {}", m_.program, m_.target, m_.device), text(), json());
+    return writeFile(path, std::as_bytes(std::span(page)), diagnostics);
   }
 
 private:

@@ -25,4 +25,7 @@ struct Measured {
 
 std::unique_ptr<device::Profile> makeProfile(Measured measured);
 
+/// A page of a profile's text and JSON: what it sums up, and a table of the kernels.
+std::string toHtml(const std::string &title, const std::string &summary, const std::string &json);
+
 } // namespace npuc::cuda

@@ -90,7 +90,8 @@ typedef struct npurt_device_options {
   size_t size; /* sizeof(npurt_device_options) */
   void *user;  /* handed to every hook */
   void (*log)(void *user, npurt_log_level level, const char *message);
-  /* Memory of states, workspace and buffers; `allocate` returns NULL if there is none. Both or none. */
+  /* Memory of states, workspace and buffers, as far as it is the host's; `allocate` returns NULL if there is
+   * none. Both or none. */
   void *(*allocate)(void *user, size_t bytes, size_t alignment);
   void (*deallocate)(void *user, void *memory, size_t bytes, size_t alignment);
   /* Runs task(context) once, on any thread, without waiting for it: npurt_session_start. Default: a thread of
