@@ -72,7 +72,7 @@ public:
   double cycles() const override { return 0; }
   double milliseconds() const override { return m_.milliseconds.value_or(0); }
   std::string text() const override {
-    return fmt::format("program '{}' for {} on {} ({}): {} kernels\n", m_.program, m_.target, m_.device,
+    return fmt::format("program '{}' for {} on {} ({}): {} launches\n", m_.program, m_.target, m_.device,
                        m_.gpu, m_.kernels.size()) +
            (m_.milliseconds ? times() : counters());
   }

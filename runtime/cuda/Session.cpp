@@ -164,10 +164,15 @@ bool Session::run(const device::Launch &launch, Diagnostics &diagnostics) {
   const Current current(context());
   if (!prepare(diagnostics) || isSet(launch.cancelled))
     return false;
+  const size_t before = diagnostics.errorCount();
   for (size_t i = 0; i < buffers().size(); ++i)
-    if (buffers()[i].role == isa::Role::Input)
+    if (launch.buffers[i].size() < host_[i].size()) // What is no input or output has none of either.
+      diagnostics.error(
+          nameOf(i), "the memory is too small",
+          fmt::format("{} bytes are given, {} are needed", launch.buffers[i].size(), host_[i].size()));
+    else if (buffers()[i].role == isa::Role::Input)
       std::ranges::copy(launch.buffers[i].first(host_[i].size()), host_[i].begin());
-  if (!execute(launch.cancelled, diagnostics))
+  if (diagnostics.errorCount() > before || !execute(launch.cancelled, diagnostics))
     return false;
   for (size_t i = 0; i < buffers().size(); ++i)
     if (buffers()[i].role == isa::Role::Output)

@@ -187,6 +187,15 @@ TEST_CASE("a run that was cancelled says nothing") {
   CHECK(small.y == small.expected());
 }
 
+TEST_CASE("memory that an artifact claims to be larger than its shape is not read") {
+  Small small([](artifact::Manifest &m) { m.mutable_buffers(0)->set_bytes(20); });
+  auto session = small.session(makeDevice(small.diagnostics));
+  REQUIRE(session);
+  CHECK_FALSE(small.run(*session));
+  CHECK(has(small.diagnostics.text(),
+            "input 'ids': the memory is too small: 16 bytes are given, 20 are needed"));
+}
+
 TEST_CASE("there is no driver, or one without what is needed") {
   Diagnostics diagnostics;
   CHECK_FALSE(loadDriver("libno-such-driver.so.1", diagnostics));
