@@ -372,6 +372,8 @@ TEST_CASE("whichever call fails, it is told, and everything is given back") {
   int failures = 0;
   for (const std::string &function : functions())
     for (int call = 0; call < most; ++call) {
+      if (function == "cuCtxPushCurrent" && call > 0) // without a context nothing can be given back
+        break;
       Small small;
       Driver driver = makeDouble();
       failOnce(function, unknown, call);
@@ -382,14 +384,11 @@ TEST_CASE("whichever call fails, it is told, and everything is given back") {
       }
       ++failures;
       INFO(function << " " << call << "\n" << small.diagnostics.text());
-      // One that gives something back has nobody to tell, nor the pushes around it.
+      // One that gives something back has nobody to tell.
       const bool gives = std::ranges::find(giving, function) != giving.end();
-      const bool pushes = function == "cuCtxPushCurrent";
-      CHECK(good != small.diagnostics.hasErrors());
-      if (!pushes)
-        CHECK(good == gives);
-      if (!pushes && !gives)
-        CHECK(leaks() == "");
+      CHECK(good == gives);
+      CHECK(small.diagnostics.hasErrors() == !gives);
+      CHECK(leaks() == "");
     }
   CHECK(failures > 100);
 }

@@ -24,6 +24,22 @@ struct Counted {
   int calls = 0, successes = 0;
 };
 
+constexpr std::pair<Function, Function> pairs[] = {
+    {cuDevicePrimaryCtxRetainNumber, cuDevicePrimaryCtxReleaseNumber},
+    {cuCtxPushCurrentNumber, cuCtxPopCurrentNumber},
+    {cuModuleLoadDataExNumber, cuModuleUnloadNumber},
+    {cuMemAllocNumber, cuMemFreeNumber},
+    {cuMemAllocHostNumber, cuMemFreeHostNumber},
+    {cuStreamCreateNumber, cuStreamDestroyNumber},
+    {cuStreamEndCaptureNumber, cuGraphDestroyNumber},
+    {cuGraphInstantiateNumber, cuGraphExecDestroyNumber},
+    {cuEventCreateNumber, cuEventDestroyNumber},
+};
+
+bool givesBack(Function f) {
+  return std::ranges::any_of(pairs, [f](const auto &pair) { return pair.second == f; });
+}
+
 std::mutex mutex;
 std::array<Counted, functionCount> counted;
 int failing = -1, left = 0;
@@ -54,25 +70,14 @@ template <Function f, typename... Arguments>
 struct Wrapped<f, CUresult (*)(Arguments...)> {
   static inline CUresult (*original)(Arguments...) = nullptr;
   static CUresult call(Arguments... arguments) {
-    if (auto status = refusal(f))
-      return *status;
+    const std::optional<CUresult> refused = refusal(f);
+    if (refused && !givesBack(f))
+      return *refused;
     const CUresult status = original(arguments...);
     const std::lock_guard lock(mutex);
     counted[f].successes += status == Success;
-    return status;
+    return refused.value_or(status); // What was to be given back is gone all the same.
   }
-};
-
-constexpr std::pair<Function, Function> pairs[] = {
-    {cuDevicePrimaryCtxRetainNumber, cuDevicePrimaryCtxReleaseNumber},
-    {cuCtxPushCurrentNumber, cuCtxPopCurrentNumber},
-    {cuModuleLoadDataExNumber, cuModuleUnloadNumber},
-    {cuMemAllocNumber, cuMemFreeNumber},
-    {cuMemAllocHostNumber, cuMemFreeHostNumber},
-    {cuStreamCreateNumber, cuStreamDestroyNumber},
-    {cuStreamEndCaptureNumber, cuGraphDestroyNumber},
-    {cuGraphInstantiateNumber, cuGraphExecDestroyNumber},
-    {cuEventCreateNumber, cuEventDestroyNumber},
 };
 
 } // namespace
