@@ -147,6 +147,7 @@ LogicalResult npuc::cuda::writeContraction(const tile::Group &group, const Machi
   if (!contraction)
     return failure();
   std::optional<Product> product = productOf(contraction, machine);
+  if (!product)
     return failure();
   return ContractionWriter(group, contraction, *product, kernel).write(machine);
 }

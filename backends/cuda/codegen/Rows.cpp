@@ -93,12 +93,14 @@ public:
     kernel.threads = unsigned(rowsOfBlock * warps * warpSize);
     kernel.grid[0] = unsigned(llvm::divideCeil(rowCount, rowsOfBlock));
     if (warps > 1)
-      kernel.sharedBytes = unsigned(reductions * warps * 4);
+      kernel.sharedBytes = unsigned(rowsOfBlock * reductions * warps * 4);
 
     Value thread = e.threadId();
     Value row = e.blockIdX();
     lane = thread;
+    firstSum = e.index(0);
     if (rowsOfBlock > 1) {
+      firstSum = e.mul(e.div(thread, warps * warpSize), reductions * warps);
       row = e.add(e.mul(row, rowsOfBlock), e.div(thread, warps * warpSize));
       lane = e.rem(thread, warps * warpSize);
       if (rowCount % rowsOfBlock) {
@@ -249,14 +251,14 @@ private:
   Value acrossWarps(const Combiner &combiner, Value sum) {
     Type type = sum.getType();
     Value memory = kernel.shared();
-    int64_t begin = reductionsDone++ * warps;
+    Value begin = e.add(firstSum, reductionsDone++ * warps);
     e.when(e.less(e.rem(lane, warpSize), 1), [&] {
       e.store(sum, e.address(memory, type, e.add(e.div(lane, warpSize), begin)), 4);
     });
     e.barrier();
     Value total;
     for (int64_t warp = 0; warp < warps; ++warp) {
-      Value part = e.load(type, e.address(memory, type, e.index(begin + warp)), 4);
+      Value part = e.load(type, e.address(memory, type, e.add(begin, warp)), 4);
       total = total ? combine(combiner, total, part) : part;
     }
     return total;
@@ -304,6 +306,7 @@ private:
   int64_t warps = 1;         ///< Of a row.
   int64_t reductionsDone = 0;
   Value lane; ///< Of a row's threads.
+  Value firstSum; ///< Place of the row's sums in shared memory.
   Value inRows;
   llvm::DenseMap<unsigned, Value> rowAt; ///< By the root's loop.
   std::map<std::pair<std::vector<int64_t>, int64_t>, Run> unrolled;
