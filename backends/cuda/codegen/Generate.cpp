@@ -1,6 +1,7 @@
 #include "backends/cuda/codegen/Generate.h"
 
 #include "backends/cuda/codegen/Kernel.h"
+#include "backends/cuda/codegen/Pack.h"
 #include "backends/cuda/codegen/Ptx.h"
 #include "backends/cuda/codegen/Split.h"
 #include "backends/npu/codegen/VectorProgram.h"
@@ -75,6 +76,7 @@ public:
         module(ModuleOp::create(UnknownLoc::get(function.getContext()))) {}
 
   FailureOr<Program> run() {
+    packBytes(function);
     if (failed(addArguments()))
       return failure();
     bool good = true;

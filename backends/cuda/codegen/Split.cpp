@@ -21,16 +21,34 @@ bool isFormula(LinalgOp op) {
   return op.getNumReductionLoops() == 0;
 }
 
-/// The formulas of a contraction's sums in the group.
+/// The formulas of a contraction's sums in the group, but for those that need a reduction of the same sums too.
 llvm::DenseSet<Operation *> formulasOfSums(const tile::Group &group) {
+  // Which contractions an operation depends on, by number: through formulas alone, and through reductions.
+  struct Sources {
+    llvm::SmallBitVector sums, reduced;
+  };
+  unsigned count = unsigned(group.operations.size());
+  llvm::DenseMap<Operation *, Sources> known;
   llvm::DenseSet<Operation *> found;
-  for (LinalgOp op : group.operations)
-    if (isFormula(op) && llvm::any_of(op.getDpsInputs(), [&](Value input) {
-          auto producer = input.getDefiningOp<LinalgOp>();
-          return producer && llvm::is_contained(group.operations, producer) &&
-                 (tile::isContraction(producer) || found.contains(producer));
-        }))
-      found.insert(op);
+  for (unsigned number = 0; number < count; ++number) {
+    LinalgOp op = group.operations[number];
+    Sources sources{llvm::SmallBitVector(count), llvm::SmallBitVector(count)};
+    for (Value input : op.getDpsInputs())
+      if (auto producer = known.find(input.getDefiningOp()); producer != known.end()) {
+        sources.sums |= producer->second.sums;
+        sources.reduced |= producer->second.reduced;
+      }
+    if (isFormula(op)) {
+      if (sources.sums.any() && !sources.sums.anyCommon(sources.reduced))
+        found.insert(op);
+    } else {
+      sources.reduced |= sources.sums;
+      sources.sums.reset();
+      if (tile::isContraction(op))
+        sources.sums.set(number);
+    }
+    known[op] = std::move(sources);
+  }
   return found;
 }
 
