@@ -80,10 +80,15 @@ public:
     if (failed(addArguments()))
       return failure();
     bool good = true;
-    for (const tile::Group &group : tile::formGroups(function))
+    auto writeAll = [&](const tile::Group &group) {
+      for (const tile::Group &part : splitGroup(group))
+        good &= succeeded(write(part));
+    };
+    for (tile::Group &group : tile::formGroups(function)) {
+      writeAll(takeOperands(group));
       if (failed(tryForm(writeAttention, group)))
-        for (const tile::Group &part : splitGroup(group))
-          good &= succeeded(write(part));
+        writeAll(group);
+    }
     if (!good)
       return failure();
     assignMemory();

@@ -103,3 +103,27 @@ SmallVector<tile::Group> npuc::cuda::splitGroup(const tile::Group &group) {
   }
   return groups;
 }
+
+tile::Group npuc::cuda::takeOperands(tile::Group &group) {
+  llvm::DenseSet<Operation *> ofSums, operands;
+  unsigned contractions = 0;
+  for (LinalgOp op : group.operations) {
+    contractions += tile::isContraction(op);
+    if (tile::isContraction(op) || llvm::any_of(op.getDpsInputs(), [&](Value input) {
+          return ofSums.contains(input.getDefiningOp());
+        }))
+      ofSums.insert(op);
+  }
+  tile::Group taken, rest;
+  if (contractions < 2)
+    return taken;
+  for (LinalgOp op : llvm::reverse(group.operations))
+    if (!ofSums.contains(op) && llvm::any_of(op->getUsers(), [&](Operation *user) {
+          return operands.contains(user) || tile::isContraction(cast<LinalgOp>(user));
+        }))
+      operands.insert(op);
+  for (LinalgOp op : group.operations)
+    (operands.contains(op) ? taken : rest).operations.push_back(op);
+  group = rest;
+  return taken;
+}
