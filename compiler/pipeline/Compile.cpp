@@ -42,7 +42,7 @@ namespace npuc::pipeline {
 namespace {
 
 constexpr std::string_view precisions[] = {"fp16", "bf16", "int8"};
-constexpr std::string_view levels[] = {"nn", "linalg", "tiled", "npu", "graph", "isa"};
+constexpr std::string_view levels[] = {"nn", "linalg", "tiled", "npu", "graph", "isa", "ptx"};
 
 template <typename T>
 std::optional<T> find(std::span<const std::string_view> names, std::string_view name) {
@@ -73,6 +73,24 @@ bool describeWork(const timing::WorkFacts &work, const target::TargetDescription
   statistics.set_vector_cycles(bound->vectorCycles);
   statistics.set_dram_cycles(bound->dramCycles);
   return true;
+}
+
+void describeLaunches(const cuda::Program &program, artifact::EntryPoint &entry) {
+  for (const cuda::Launch &launch : program.launches) {
+    artifact::KernelLaunch &described = *entry.add_launches();
+    described.set_kernel(launch.kernel);
+    described.set_source(launch.source);
+    described.set_shared_bytes(launch.sharedBytes);
+    for (unsigned axis = 0; axis < 3; ++axis) {
+      described.add_grid(launch.grid[axis]);
+      described.add_block(launch.block[axis]);
+    }
+    for (const cuda::Argument &argument : launch.arguments) {
+      artifact::KernelArgument &pointer = *described.add_arguments();
+      pointer.set_buffer(argument.buffer);
+      pointer.set_offset(argument.offset);
+    }
+  }
 }
 
 /// What recovers meaning of each node on its own.
@@ -200,6 +218,8 @@ bool Compilation::State::toLinalg(Diagnostics &diagnostics) {
   work = countWork(main());
   if (failed(lower::lowerToLinalg(main())))
     return false;
+  if (target.has_gpu())
+    return true;
   bool fasterInF16 = !exact && target::peakVectorOpsPerCycle(target, ElementType::F16) >
                                    target::peakVectorOpsPerCycle(target, ElementType::F32);
   lower::useFastForms(main(), fasterInF16 ? FloatType(mlir::Float16Type::get(&context)) : FloatType());
@@ -248,6 +268,13 @@ bool Compilation::State::toIsa(Diagnostics &diagnostics) {
   }
   return solution && isa::verifyProgram(solution->program, target, diagnostics) &&
          schedule::verifySchedule(graph, solution->program, solution->commands, limits, diagnostics);
+}
+
+bool Compilation::State::toPtx() {
+  FailureOr<cuda::Program> program = cuda::generate(main(), target);
+  if (succeeded(program))
+    kernels = std::move(*program);
+  return kernels.has_value();
 }
 
 Compilation::Compilation(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -313,10 +340,25 @@ std::unique_ptr<Compilation> Compilation::resume(const std::string &file, const 
   return std::unique_ptr<Compilation>(new Compilation(std::move(state)));
 }
 
+Level Compilation::programLevel() const {
+  return state_->target.has_gpu() ? Level::Ptx : Level::Isa;
+}
+
+Level Compilation::nextLevel() const {
+  bool leaves = state_->target.has_gpu() && state_->level == Level::Linalg;
+  return leaves ? Level::Ptx : static_cast<Level>(static_cast<int>(state_->level) + 1);
+}
+
 bool Compilation::lowerTo(Level level, Diagnostics &diagnostics) {
   Forward forward(state_->context, diagnostics);
+  bool isGpu = state_->target.has_gpu();
+  if (level > Level::Linalg && (isGpu ? level < Level::Ptx : level == Level::Ptx)) {
+    diagnostics.error("target " + state_->target.name(), "has no level '" + std::string(name(level)) + "'",
+                      isGpu ? "a program for a GPU goes from linalg to ptx" : "only programs for GPUs are PTX");
+    return false;
+  }
   while (state_->level < level) {
-    Level next = static_cast<Level>(static_cast<int>(state_->level) + 1);
+    Level next = nextLevel();
     bool done = false;
     switch (next) {
     case Level::Nn:
@@ -336,6 +378,9 @@ bool Compilation::lowerTo(Level level, Diagnostics &diagnostics) {
     case Level::Isa:
       done = state_->toIsa(diagnostics);
       break;
+    case Level::Ptx:
+      done = state_->toPtx();
+      break;
     }
     if (!done)
       return false;
@@ -349,6 +394,8 @@ std::string Compilation::text(bool withNodes) const {
     return schedule::print(state_->graph);
   if (state_->level == Level::Isa)
     return isa::print(state_->solution->program);
+  if (state_->level == Level::Ptx)
+    return state_->kernels->ptx;
   std::string text;
   llvm::raw_string_ostream stream(text);
   OpPrintingFlags flags;
@@ -357,12 +404,16 @@ std::string Compilation::text(bool withNodes) const {
   return text;
 }
 
+const std::vector<isa::Buffer> &Compilation::buffers() const {
+  return state_->kernels ? state_->kernels->buffers : state_->solution->program.buffers;
+}
+
 std::optional<std::vector<std::byte>> Compilation::constant(uint32_t buffer, Diagnostics &diagnostics) const {
   // The program's first buffers are the function's arguments.
   func::FuncOp function = state_->main();
   auto value = function.getArgAttrOfType<TypedAttr>(buffer, lower::valueAttr);
   interpret::HostTensor tensor =
-      state_->constants.read(value, state_->solution->program.buffers[buffer].name, diagnostics);
+      state_->constants.read(value, buffers()[buffer].name, diagnostics);
   if (!tensor)
     return std::nullopt;
   Array packed;
@@ -370,8 +421,8 @@ std::optional<std::vector<std::byte>> Compilation::constant(uint32_t buffer, Dia
     packed = interpret::toArray(tensor);
   std::span<const std::byte> bytes = bitWidth(tensor.type()) < 8 ? std::span<const std::byte>(packed.data)
                                                                  : std::span(tensor.raw(), tensor.bytes());
-  if (const std::vector<isa::View> &packing = state_->packings[buffer]; !packing.empty())
-    return schedule::packed(bytes, packing);
+  if (!state_->packings.empty() && !state_->packings[buffer].empty())
+    return schedule::packed(bytes, state_->packings[buffer]);
   return std::vector<std::byte>(bytes.begin(), bytes.end());
 }
 
@@ -404,27 +455,34 @@ std::optional<std::string> Compilation::encode(bool withConstants, Diagnostics &
 }
 
 bool Compilation::fill(artifact::Writer &writer, bool withConstants, Diagnostics &diagnostics) const {
-  const isa::Program &program = state_->solution->program;
   artifact::Manifest manifest;
   manifest.set_model(state_->model.substr(state_->model.find_last_of('/') + 1));
   *manifest.mutable_target() = state_->target;
   manifest.set_without_constants(!withConstants);
   artifact::EntryPoint &entry = *manifest.add_entry_points();
-  entry.set_name(program.name);
-  std::string streams = isa::encodeStreams(program);
-  std::optional<uint32_t> section =
-      writer.add(artifact::STREAMS, program.name, std::as_bytes(std::span(streams)), diagnostics);
+  entry.set_name(state_->kernels ? std::string("main") : state_->solution->program.name);
+  std::string program =
+      state_->kernels ? state_->kernels->ptx : isa::encodeStreams(state_->solution->program);
+  std::optional<uint32_t> section = writer.add(state_->kernels ? artifact::PTX : artifact::STREAMS, entry.name(),
+                                               std::as_bytes(std::span(program)), diagnostics);
   if (!section)
     return false;
-  entry.set_streams(*section);
+  if (state_->kernels) {
+    entry.set_ptx(*section);
+    describeLaunches(*state_->kernels, entry);
+  } else {
+    entry.set_streams(*section);
+    entry.mutable_statistics()->set_predicted_cycles(state_->solution->cycles);
+    describePlan(state_->graph, *state_->solution, state_->groups, entry);
+  }
   func::FuncOp function = state_->main();
-  for (uint32_t i = 0; i < program.buffers.size(); ++i) {
+  for (uint32_t i = 0; i < buffers().size(); ++i) {
     entry.add_buffers(i);
     artifact::Buffer &buffer = *manifest.add_buffers();
-    buffer = artifact::fromProgram(program.buffers[i]);
+    buffer = artifact::fromProgram(buffers()[i]);
     if (i < function.getNumArguments())
       describeHost(function, i, buffer);
-    if (program.buffers[i].role != isa::Role::Constant || !withConstants)
+    if (buffers()[i].role != isa::Role::Constant || !withConstants)
       continue;
     std::optional<std::vector<std::byte>> bytes = constant(i, diagnostics);
     if (!bytes)
@@ -434,11 +492,8 @@ bool Compilation::fill(artifact::Writer &writer, bool withConstants, Diagnostics
       return false;
     buffer.set_section(*at);
   }
-  if (!describeWork(state_->work, state_->target, *entry.mutable_statistics(), diagnostics))
-    return false;
-  entry.mutable_statistics()->set_predicted_cycles(state_->solution->cycles);
-  describePlan(state_->graph, *state_->solution, state_->groups, entry);
-  return writer.finish(std::move(manifest), diagnostics);
+  return describeWork(state_->work, state_->target, *entry.mutable_statistics(), diagnostics) &&
+         writer.finish(std::move(manifest), diagnostics);
 }
 
 } // namespace npuc::pipeline

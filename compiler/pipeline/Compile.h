@@ -36,8 +36,8 @@ std::string_view name(Precision precision);
 std::optional<Precision> precisionFromName(std::string_view name);
 std::vector<std::string> precisionNames();
 
-/// The levels of docs/architecture.md, in order.
-enum class Level : uint8_t { Nn, Linalg, Tiled, Npu, Graph, Isa };
+/// The levels of docs/architecture.md, in order. A program for a GPU goes from Linalg to Ptx, any other to Isa.
+enum class Level : uint8_t { Nn, Linalg, Tiled, Npu, Graph, Isa, Ptx };
 std::string_view name(Level level);
 std::optional<Level> levelFromName(std::string_view name);
 std::vector<std::string> levelNames();
@@ -98,13 +98,17 @@ public:
   /// Lowers to `level`; false, and errors, if that cannot be done.
   bool lowerTo(Level level, Diagnostics &diagnostics);
   Level level() const;
+  /// The level of a program that artifacts hold: Isa, or Ptx for a GPU.
+  Level programLevel() const;
+  /// What `level()` is lowered to next.
+  Level nextLevel() const;
   /// The text of the level reached; of one in MLIR, `withNodes` says of each operation which node it came
   /// from.
   std::string text(bool withNodes = false) const;
 
   /// Level::Nn: the module.
   mlir::ModuleOp module() const;
-  /// From Level::Isa on: the program with its predicted timeline, and its target.
+  /// At Level::Isa: the program with its predicted timeline, and its target.
   const schedule::Solution &solution() const;
   const target::TargetDescription &target() const;
 
@@ -133,10 +137,10 @@ public:
   /// DequantizeLinear to an ONNX file; see quantize::exportModel.
   std::optional<quantize::Exported> exportQuantized(const std::string &path, Diagnostics &diagnostics);
 
-  /// The bytes of a constant of the program (index in isa::Program::buffers), as the device wants them.
+  /// The bytes of a constant of the program (index among its buffers), as the device wants them.
   std::optional<std::vector<std::byte>> constant(uint32_t buffer, Diagnostics &diagnostics) const;
 
-  /// Writes the artifact, which is at Level::Isa; constants are read, converted and written one at a time.
+  /// Writes the artifact, which is at its programLevel(); constants are read, converted and written one at a time.
   bool write(const std::string &path, bool withConstants, Diagnostics &diagnostics) const;
   /// The same, in memory.
   std::optional<std::string> encode(bool withConstants, Diagnostics &diagnostics) const;
@@ -145,6 +149,7 @@ private:
   struct State;
   bool readsConstantsFrom(const std::string &path) const;
   bool fill(artifact::Writer &writer, bool withConstants, Diagnostics &diagnostics) const;
+  const std::vector<isa::Buffer> &buffers() const;
   explicit Compilation(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };

@@ -1,6 +1,7 @@
 // What a Compilation holds, for the files that take its steps.
 #pragma once
 
+#include "backends/cuda/codegen/Generate.h"
 #include "backends/npu/schedule/PackConstants.h"
 #include "compiler/interpret/ConstantReader.h"
 #include "compiler/pipeline/Compile.h"
@@ -32,6 +33,7 @@ struct Compilation::State {
   schedule::TileGraph graph;
   schedule::Packings packings;
   std::optional<schedule::Solution> solution;
+  std::optional<cuda::Program> kernels;
   timing::WorkFacts work;
   bool quantized = false;
   bool own = false; ///< Quantized when it came.
@@ -57,6 +59,7 @@ struct Compilation::State {
   bool toNpu();
   bool toGraph(Diagnostics &diagnostics);
   bool toIsa(Diagnostics &diagnostics);
+  bool toPtx();
   std::optional<mlir::FloatType> floatType(Diagnostics &diagnostics);
 
   // Quantize.cpp

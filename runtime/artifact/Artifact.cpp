@@ -127,8 +127,12 @@ bool Artifact::readPrograms(Diagnostics &diagnostics) {
     for (const Register &r : entry.registers())
       program.registers.push_back({r.name(), r.least(), r.greatest()});
     const std::string where = fmt::format("{}: entry point '{}'", name_, entry.name());
-    good = isa::decodeStreams(section(entry.streams()), where, program, diagnostics) &&
-           isa::verifyProgram(program, manifest_.target(), diagnostics) && good;
+    const bool isGood = manifest_.target().has_gpu()
+                            ? isa::verifyBuffers(program, manifest_.target(), diagnostics) &&
+                                  checkLaunches(manifest_, entry, section(entry.ptx()), where, diagnostics)
+                            : isa::decodeStreams(section(entry.streams()), where, program, diagnostics) &&
+                                  isa::verifyProgram(program, manifest_.target(), diagnostics);
+    good = isGood && good;
   }
   return good;
 }

@@ -16,9 +16,9 @@
 namespace npuc::artifact {
 
 /// An artifact that was checked: header, checksums, manifest, target description, and that every entry
-/// point's program passes isa::verifyProgram. Only the constants' checksums are left to checkConstants(),
-/// because to read them takes time that a simulation without data does not need. Immutable; may be used by
-/// any number of threads.
+/// point's program passes isa::verifyProgram, or its launches checkLaunches. Only the constants' checksums
+/// are left to checkConstants(), because to read them takes time that a simulation without data does not
+/// need. Immutable; may be used by any number of threads.
 class Artifact {
 public:
   /// Maps the file. Errors: what stands in the file against what should; of another version, both versions
@@ -35,6 +35,7 @@ public:
 
   size_t entryPointCount() const { return programs_.size(); }
   const EntryPoint &entryPoint(size_t index) const { return manifest_.entry_points(static_cast<int>(index)); }
+  /// With a GPU for a target it has buffers and no streams: the entry point has launches.
   const isa::Program &program(size_t entryPoint) const { return programs_[entryPoint]; }
   /// The entry point of that name, or the only one if `name` is empty. An error lists those that there are.
   std::optional<size_t> findEntryPoint(const std::string &name, Diagnostics &diagnostics) const;

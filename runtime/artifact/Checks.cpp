@@ -66,9 +66,7 @@ public:
       const std::string label = fmt::format("entry point '{}'", entry.name());
       if (entry.name().empty() || !names.insert(entry.name()).second)
         error(label + " has no name of its own");
-      if (entry.streams() >= uint32_t(manifest_.sections_size()) ||
-          manifest_.sections(static_cast<int>(entry.streams())).kind() != STREAMS)
-        error(label + " has no streams");
+      checkCode(entry, label);
       checkEntryBuffers(entry, label);
       std::set<std::string> registers;
       for (const Register &r : entry.registers())
@@ -123,6 +121,19 @@ private:
       error(label + " has another number of elements for the host than for the device");
     if (buffer.has_range() && (isFloat(type) || bitWidth(type) < 8 || buffer.least() > buffer.greatest()))
       error(label + " has an impossible range of values");
+  }
+
+  // A target with a GPU has launches, another streams.
+  void checkCode(const EntryPoint &entry, const std::string &label) {
+    const bool isGpu = manifest_.target().has_gpu();
+    const uint32_t section = isGpu ? entry.ptx() : entry.streams();
+    if (section >= uint32_t(manifest_.sections_size()) ||
+        manifest_.sections(static_cast<int>(section)).kind() != (isGpu ? PTX : STREAMS))
+      error(label + (isGpu ? " has no PTX" : " has no streams"));
+    if (isGpu && (entry.streams() || entry.registers_size()))
+      error(label + " has streams or registers, but its target is a GPU");
+    if (!isGpu && (entry.ptx() || entry.launches_size() || entry.kernels_size()))
+      error(label + " has PTX, launches or kernels, but its target is no GPU");
   }
 
   void checkEntryBuffers(const EntryPoint &entry, const std::string &label) {

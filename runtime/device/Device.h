@@ -28,9 +28,10 @@ struct Hooks {
 
 struct Options {
   Hooks hooks;
-  unsigned threads = 0; ///< Of one launch; 0: one for each processor.
-  bool checks =
-      false; ///< Simulators: report reads of what was never written, and sums that leave the accumulators.
+  unsigned threads = 0;      ///< Of one launch; 0: one for each processor.
+  bool checks = false;       ///< Simulators: report reads of what was never written, and sums that leave the
+                             ///< accumulators. `cuda`: wait for each kernel, so that one that fails is known.
+  unsigned ordinal = 0;      ///< Which of several: the device "NAME:1" is the second.
   std::string libraryFolder; ///< Where device libraries are; empty: beside the runtime's own.
 };
 
@@ -81,7 +82,7 @@ public:
   /// Null with an error.
   virtual std::unique_ptr<Profile> time(std::span<const int64_t> registers, Diagnostics &diagnostics) = 0;
   /// A state's memory, as the host may read and write it between runs. `buffer`: index in Program::buffers.
-  /// Nothing, with an error, if there is no memory for it.
+  /// Valid until the next run. Nothing, with an error, if there is no memory for it.
   virtual std::optional<std::span<std::byte>> state(uint32_t buffer, Diagnostics &diagnostics) = 0;
 };
 

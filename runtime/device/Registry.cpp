@@ -3,6 +3,7 @@
 #include "runtime/artifact/Format.h"
 
 #include <algorithm>
+#include <charconv>
 #include <dlfcn.h>
 #include <filesystem>
 #include <fmt/format.h>
@@ -111,8 +112,19 @@ void registerDevice(std::string name, Factory factory) {
 }
 
 std::shared_ptr<Device> create(const std::string &name, const Options &options, Diagnostics &diagnostics) {
-  Factory factory = find(name, options, diagnostics);
-  return factory ? factory(options, diagnostics) : nullptr;
+  const size_t colon = std::min(name.find(':'), name.size());
+  Options own = options;
+  if (colon < name.size()) {
+    const char *begin = name.data() + colon + 1, *end = name.data() + name.size();
+    const auto parsed = std::from_chars(begin, end, own.ordinal);
+    if (parsed.ec != std::errc() || parsed.ptr != end) {
+      diagnostics.error(fmt::format("device '{}'", name), "this is no device's name",
+                        "what follows ':' is no number", "name it as cuda:1, the second GPU");
+      return nullptr;
+    }
+  }
+  Factory factory = find(name.substr(0, colon), options, diagnostics);
+  return factory ? factory(own, diagnostics) : nullptr;
 }
 
 } // namespace npuc::device

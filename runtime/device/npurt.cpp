@@ -282,6 +282,9 @@ void npurt_artifact_release(npurt_artifact *artifact) {
 const char *npurt_artifact_target(const npurt_artifact *artifact) {
   return artifact->artifact->target().name().c_str();
 }
+const char *npurt_artifact_device(const npurt_artifact *artifact) {
+  return artifact->artifact->target().has_gpu() ? "cuda" : "npu-sim";
+}
 int32_t npurt_artifact_has_constants(const npurt_artifact *artifact) {
   return artifact->artifact->hasConstants();
 }

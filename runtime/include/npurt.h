@@ -90,7 +90,8 @@ typedef struct npurt_device_options {
   size_t size; /* sizeof(npurt_device_options) */
   void *user;  /* handed to every hook */
   void (*log)(void *user, npurt_log_level level, const char *message);
-  /* Memory of states, workspace and buffers; `allocate` returns NULL if there is none. Both or none. */
+  /* Memory of states, workspace and buffers, as far as it is the host's; `allocate` returns NULL if there is
+   * none. Both or none. */
   void *(*allocate)(void *user, size_t bytes, size_t alignment);
   void (*deallocate)(void *user, void *memory, size_t bytes, size_t alignment);
   /* Runs task(context) once, on any thread, without waiting for it: npurt_session_start. Default: a thread of
@@ -100,11 +101,13 @@ typedef struct npurt_device_options {
   uint32_t threads;
   /* Where device libraries are looked for; NULL: beside this library. */
   const char *library_folder;
-  /* Simulators: also report reads of what was never written, and sums that leave the accumulators. */
+  /* Simulators: also report reads of what was never written, and sums that leave the accumulators. "cuda":
+   * runs kernel by kernel, so that one that fails is known. */
   int32_t checks;
 } npurt_device_options;
 
-/* A device by name: "npu-sim". Its library is loaded when it is first asked for. */
+/* A device by name: "npu-sim"; of artifacts for a GPU "cuda", "cuda:1" for the second, or its simulator
+ * "ptx-sim". Its library is loaded when it is first asked for. */
 NPURT_API npurt_status npurt_device_create(const char *name, const npurt_device_options *options,
                                            npurt_device **device);
 NPURT_API void npurt_device_release(npurt_device *device);
@@ -120,6 +123,8 @@ NPURT_API npurt_status npurt_artifact_open_memory(const void *bytes, size_t size
 NPURT_API void npurt_artifact_release(npurt_artifact *artifact);
 /* The name of the target that it was compiled for. */
 NPURT_API const char *npurt_artifact_target(const npurt_artifact *artifact);
+/* The device that runs it where none is asked for: "npu-sim", or "cuda" if its target is a GPU. */
+NPURT_API const char *npurt_artifact_device(const npurt_artifact *artifact);
 /* 0 if it was compiled without its constants: then it can be timed, not run. */
 NPURT_API int32_t npurt_artifact_has_constants(const npurt_artifact *artifact);
 NPURT_API size_t npurt_artifact_program_count(const npurt_artifact *artifact);

@@ -150,6 +150,7 @@ public:
   npurt_artifact *get() const { return handle_.get(); }
 
   std::string target() const { return npurt_artifact_target(get()); }
+  std::string device() const { return npurt_artifact_device(get()); }
   bool hasConstants() const { return npurt_artifact_has_constants(get()) != 0; }
   std::vector<std::string> programs() const {
     std::vector<std::string> names;

@@ -105,7 +105,13 @@ public:
       : options_(std::make_shared<const device::Options>(options)) {}
   std::string_view name() const override { return "npu-sim"; }
   std::unique_ptr<device::Session> createSession(std::shared_ptr<const artifact::Artifact> artifact,
-                                                 size_t entryPoint, Diagnostics &) override {
+                                                 size_t entryPoint, Diagnostics &diagnostics) override {
+    if (artifact->target().has_gpu()) {
+      diagnostics.error(artifact->name(), "the artifact does not run on 'npu-sim'",
+                        fmt::format("its target '{}' is a GPU", artifact->target().name()),
+                        "run it with --device=cuda, or without a GPU with --device=ptx-sim");
+      return nullptr;
+    }
     return std::make_unique<NpuSimSession>(options_, std::move(artifact), entryPoint);
   }
 
@@ -115,7 +121,12 @@ private:
 
 } // namespace
 
-std::shared_ptr<device::Device> createDevice(const device::Options &options, Diagnostics &) {
+std::shared_ptr<device::Device> createDevice(const device::Options &options, Diagnostics &diagnostics) {
+  if (options.ordinal) {
+    diagnostics.error(fmt::format("device 'npu-sim:{}'", options.ordinal), "there is one simulator alone", "",
+                      "name it npu-sim");
+    return nullptr;
+  }
   return std::make_shared<NpuSim>(options);
 }
 

@@ -26,8 +26,8 @@ void Memory::add(std::string name, uint64_t address, uint64_t bytes) {
                 address,
                 bytes,
                 false,
-                std::make_unique<std::byte[]>(bytes),
-                std::make_unique<uint8_t[]>(bytes)};
+                std::make_shared<std::byte[]>(bytes),
+                std::make_shared<uint8_t[]>(bytes)};
   auto at = std::ranges::upper_bound(regions_, address, {}, &Region::address);
   regions_.insert(at, std::move(region));
 }
@@ -37,6 +37,26 @@ uint64_t Memory::allocate(std::string name, uint64_t bytes) {
   next_ = (next_ + bytes + 2 * guardBytes - 1) / guardBytes * guardBytes;
   add(std::move(name), address, bytes);
   return address;
+}
+
+void Memory::add(const Memory &other) {
+  const auto middle = static_cast<std::ptrdiff_t>(regions_.size());
+  regions_.insert(regions_.end(), other.regions_.begin(), other.regions_.end());
+  std::ranges::inplace_merge(regions_, regions_.begin() + middle, {}, &Region::address);
+  next_ = std::max(next_, other.next_);
+}
+
+std::vector<Region>::iterator Memory::at(uint64_t address) {
+  return std::ranges::lower_bound(regions_, address, {}, &Region::address);
+}
+
+void Memory::release(uint64_t address) {
+  regions_.erase(at(address));
+}
+
+void Memory::describe(uint64_t address, std::string name, bool constant) {
+  at(address)->name = std::move(name);
+  at(address)->constant = constant;
 }
 
 const Region *Memory::below(uint64_t address) const {

@@ -17,12 +17,14 @@ struct Region {
   uint64_t address = 0;
   uint64_t bytes = 0;
   bool constant = false;
-  std::unique_ptr<std::byte[]> data;
-  std::unique_ptr<uint8_t[]> written;
+  std::shared_ptr<std::byte[]> data;
+  std::shared_ptr<uint8_t[]> written;
 };
 
+/// A copy shares the bytes.
 class Memory {
 public:
+  Memory() = default;
   /// With the module's variables.
   explicit Memory(const Program &program);
 
@@ -30,6 +32,12 @@ public:
   uint64_t allocate(std::string name, uint64_t bytes);
   /// The bytes of an allocation, by its address; for the host, before and after runs.
   std::span<std::byte> bytes(uint64_t address);
+  /// Takes in the allocations of `other`, whose addresses are others than its own, and shares their bytes.
+  void add(const Memory &other);
+  /// Gives up an allocation, by its address.
+  void release(uint64_t address);
+  /// What findings call an allocation, and whether kernels may only read it.
+  void describe(uint64_t address, std::string name, bool constant);
   /// Whether all bytes of the allocation count as written; those of `allocate` do not.
   void setWritten(uint64_t address, bool written);
 
@@ -40,6 +48,7 @@ public:
 
 private:
   void add(std::string name, uint64_t address, uint64_t bytes);
+  std::vector<Region>::iterator at(uint64_t address);
 
   std::vector<Region> regions_; ///< By address.
   uint64_t next_ = allocationsBase;

@@ -3,7 +3,6 @@
 #include "runtime/ptx_sim/Decode.h"
 
 #include <algorithm>
-#include <array>
 #include <cstring>
 #include <fmt/format.h>
 
@@ -92,13 +91,6 @@ void tell(const UnknownOpcodes &unknown, const std::string &file, Diagnostics &d
 }
 
 } // namespace
-
-std::string_view name(Class c) {
-  static constexpr std::array<std::string_view, classCount> names = {
-      "move",    "integer", "float", "half",   "special",    "convert", "compare",     "control",
-      "barrier", "load",    "store", "atomic", "async copy", "shuffle", "matrix load", "tensor"};
-  return names[static_cast<size_t>(c)];
-}
 
 const Kernel *Program::find(std::string_view kernel) const {
   auto at = std::ranges::find(kernels, kernel, &Kernel::name);

@@ -46,6 +46,13 @@ std::vector<Excess> worst(const Report &report, const Kernel &kernel) {
 
 } // namespace
 
+std::string_view name(Class c) {
+  static constexpr std::array<std::string_view, classCount> names = {
+      "move",    "integer", "float", "half",   "special",    "convert", "compare",     "control",
+      "barrier", "load",    "store", "atomic", "async copy", "shuffle", "matrix load", "tensor"};
+  return names[static_cast<size_t>(c)];
+}
+
 Dim3 coordinates(uint64_t index, Dim3 size) {
   return {static_cast<uint32_t>(index % size.x), static_cast<uint32_t>(index / size.x % size.y),
           static_cast<uint32_t>(index / size.x / size.y)};

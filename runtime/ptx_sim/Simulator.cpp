@@ -1,5 +1,6 @@
 #include "runtime/ptx_sim/Simulator.h"
 
+#include "runtime/ptx_sim/Limits.h"
 #include "runtime/ptx_sim/Warp.h"
 #include "support/ThreadPool.h"
 
@@ -15,17 +16,22 @@ std::string text(Dim3 d) {
   return fmt::format("{} x {} x {}", d.x, d.y, d.z);
 }
 
-/// CUDA C++ Programming Guide, "Technical Specifications per Compute Capability" (8.x and 9.0).
-bool check(const Kernel &kernel, const Launch &launch, const std::string &where, Diagnostics &diagnostics) {
+bool within(Dim3 d, const uint32_t (&most)[3]) {
+  return d.x >= 1 && d.x <= most[0] && d.y >= 1 && d.y <= most[1] && d.z >= 1 && d.z <= most[2];
+}
+
+bool checkSizes(const Kernel &kernel, const Launch &launch, Diagnostics &diagnostics) {
+  const std::string where = fmt::format("kernel '{}'", launch.kernel);
   const size_t before = diagnostics.errorCount();
   const Dim3 g = launch.grid, b = launch.block;
-  if (g.x < 1 || g.x > 2147483647u || g.y < 1 || g.y > 65535 || g.z < 1 || g.z > 65535)
-    diagnostics.error(where, "the grid is impossible",
-                      fmt::format("it is {}; from 1 to 2147483647 x 65535 x 65535 are possible", text(g)));
-  if (b.x < 1 || b.x > 1024 || b.y < 1 || b.y > 1024 || b.z < 1 || b.z > 64 || b.count() > 1024)
+  if (!within(g, mostGrid))
     diagnostics.error(
-        where, "the block is impossible",
-        fmt::format("it is {}; from 1 to 1024 x 1024 x 64 are possible, and 1024 threads in all", text(b)));
+        where, "the grid is impossible",
+        fmt::format("it is {}; from 1 to {} are possible", text(g), fmt::join(mostGrid, " x ")));
+  if (!within(b, mostBlock) || b.count() > mostThreads)
+    diagnostics.error(where, "the block is impossible",
+                      fmt::format("it is {}; from 1 to {} are possible, and {} threads in all", text(b),
+                                  fmt::join(mostBlock, " x "), mostThreads));
   auto at = [](const std::vector<uint64_t> &sizes, size_t k) { return k < sizes.size() ? sizes[k] : 1; };
   if (!kernel.reqntid.empty() &&
       (at(kernel.reqntid, 0) != b.x || at(kernel.reqntid, 1) != b.y || at(kernel.reqntid, 2) != b.z))
@@ -57,22 +63,24 @@ bool before(const Finding &a, const Finding &b) {
 
 } // namespace
 
+bool check(const Program &program, const Launch &launch, Diagnostics &diagnostics) {
+  if (const Kernel *kernel = program.find(launch.kernel))
+    return checkSizes(*kernel, launch, diagnostics);
+  std::vector<std::string> names;
+  for (const Kernel &k : program.kernels)
+    names.push_back(k.name);
+  const std::string near = nearest(launch.kernel, names);
+  diagnostics.error(program.file, fmt::format("there is no kernel '{}'", launch.kernel),
+                    fmt::format("there is {}", fmt::join(names, ", ")),
+                    near.empty() ? "" : fmt::format("did you mean '{}'?", near));
+  return false;
+}
+
 std::optional<Report> run(const Program &program, Memory &memory, const Launch &launch,
                           Diagnostics &diagnostics) {
+  if (!check(program, launch, diagnostics))
+    return std::nullopt;
   const Kernel *kernel = program.find(launch.kernel);
-  if (!kernel) {
-    std::vector<std::string> names;
-    for (const Kernel &k : program.kernels)
-      names.push_back(k.name);
-    const std::string near = nearest(launch.kernel, names);
-    diagnostics.error(program.file, fmt::format("there is no kernel '{}'", launch.kernel),
-                      fmt::format("there is {}", fmt::join(names, ", ")),
-                      near.empty() ? "" : fmt::format("did you mean '{}'?", near));
-    return std::nullopt;
-  }
-  if (!check(*kernel, launch, fmt::format("kernel '{}'", launch.kernel), diagnostics))
-    return std::nullopt;
-
   const Grid grid{program,
                   *kernel,
                   memory,
@@ -80,7 +88,8 @@ std::optional<Report> run(const Program &program, Memory &memory, const Launch &
                   launch.block,
                   launch.sharedBytes,
                   launch.parameters,
-                  launch.mostInstructions};
+                  launch.mostInstructions,
+                  launch.cancelled};
   const auto start = std::chrono::steady_clock::now();
   std::mutex mutex;
   std::vector<std::unique_ptr<Block>> blocks; // One for each host thread at most.

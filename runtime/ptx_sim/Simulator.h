@@ -5,6 +5,8 @@
 #include "runtime/ptx_sim/Memory.h"
 #include "runtime/ptx_sim/Report.h"
 
+#include <atomic>
+
 namespace npuc::ptx {
 
 struct Launch {
@@ -14,13 +16,17 @@ struct Launch {
   std::vector<std::byte> parameters; ///< As Kernel::parameters says where.
   unsigned threads = 0;              ///< Of the host; 0: one for each processor.
   uint64_t mostInstructions = 0;     ///< Of one warp, beyond which it counts as endless; 0: no limit.
+  const std::atomic<bool> *cancelled = nullptr; ///< When it becomes true, run() returns soon.
 };
 
-/// Runs all blocks and returns when they have ended. Errors, all of those: a kernel that is not there, a grid
-/// or block beyond what CUDA allows or another than the kernel asks for (.reqntid, .maxntid), too much shared
-/// memory, parameters of another size. What the checks find is no error: the report has it. Where blocks
-/// write the same memory without atomics, and where atomics add floats, the result depends on their order;
-/// with one thread they run in the order of their index.
+/// Whether the launch can run at all. Errors, all of those: a kernel that is not there, a grid or block
+/// beyond what CUDA allows or another than the kernel asks for (.reqntid, .maxntid), too much shared memory,
+/// parameters of another size.
+bool check(const Program &program, const Launch &launch, Diagnostics &diagnostics);
+
+/// Runs all blocks and returns when they have ended. Errors are check()'s. What the simulator's checks find
+/// is no error: the report has it. Where blocks write the same memory without atomics, and where atomics add
+/// floats, the result depends on their order; with one thread they run in the order of their index.
 std::optional<Report> run(const Program &program, Memory &memory, const Launch &launch,
                           Diagnostics &diagnostics);
 

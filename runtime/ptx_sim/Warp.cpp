@@ -322,7 +322,7 @@ void Block::run(uint64_t at) {
     warp.reset();
   // Warps take turns, so that one that waits for what another writes gets it.
   constexpr uint64_t turn = 1 << 14;
-  while (!stopped) {
+  while (!stopped && !(grid.cancelled && *grid.cancelled)) {
     bool ran = false;
     for (Warp &warp : warps) {
       if (warp.done() || warp.waiting())

@@ -19,6 +19,7 @@ struct Grid {
   uint32_t dynamicShared = 0;
   std::vector<std::byte> parameters;
   uint64_t mostInstructions = 0; ///< Of one warp; 0: no limit.
+  const std::atomic<bool> *cancelled = nullptr;
 };
 
 class Block;

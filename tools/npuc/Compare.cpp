@@ -116,7 +116,7 @@ bool compareModel(Options &options, Session &session) {
   auto main = *compilation->module().getOps<mlir::func::FuncOp>().begin();
   interpret::Interpreter interpreter(main, {.threads = options.model.compile.threads});
   std::optional<std::vector<NamedArray>> expected = interpreter.run(*inputs, d);
-  if (!expected || !lower(*compilation, pipeline::Level::Isa, d) || !options.model.write(*compilation, d))
+  if (!expected || !lower(*compilation, compilation->programLevel(), d) || !options.model.write(*compilation, d))
     return false;
   bool isFp16 =
       compilation->module()

@@ -50,10 +50,11 @@ bool compileModel(Options &options, Session &session) {
   written.push_back({"--quantization-report", options.report});
   if (!checkFiles(written, read, d) || !good)
     return false;
-  std::optional<pipeline::Level> level =
-      options.emit.empty() ? pipeline::Level::Isa : pipeline::levelFromName(options.emit);
   std::unique_ptr<pipeline::Compilation> compilation =
       import(options.model.model, options.model.compile, d, options.resumeFrom);
+  std::optional<pipeline::Level> level = pipeline::levelFromName(options.emit);
+  if (compilation && !level)
+    level = compilation->programLevel();
   if (compilation && compilation->level() > *level)
     d.error("--emit=" + options.emit, "is behind the level to go on from");
   std::error_code failed; // Told when the first file is written.
@@ -87,7 +88,7 @@ Command addCompile(CLI::App &tool) {
   auto options = std::make_shared<Options>();
   options->model.add(*app);
   options->model.addTarget(*app);
-  app->add_option("--emit", options->emit, "prints this level instead: nn, linalg, tiled, npu, graph or isa")
+  app->add_option("--emit", options->emit, "prints this level instead: nn, linalg, tiled, npu, graph, isa or ptx")
       ->check(CLI::IsMember(pipeline::levelNames()));
   app->add_option("--weights", options->weights,
                   "all, or none for an artifact that only its time can be asked of")

@@ -60,8 +60,9 @@ Json onnxOperators() {
 Json targetJson(const target::TargetDescription &description) {
   Json constraints = Json::array();
   for (const target::Capability &capability : target::capabilities())
-    constraints.push_back(
-        {{"name", capability.name}, {"sentence", target::sentence(capability, description)}});
+    if (target::applies(capability, description))
+      constraints.push_back(
+          {{"name", capability.name}, {"sentence", target::sentence(capability, description)}});
   return {{"target", description.name()}, {"title", description.title()}, {"constraints", constraints}};
 }
 

@@ -45,7 +45,7 @@ bool interpret(Options &options, const std::vector<NamedArray> &inputs, Diagnost
 
 bool simulate(Options &options, const std::vector<NamedArray> &inputs, Diagnostics &d) {
   std::unique_ptr<pipeline::Compilation> compilation = options.import(inputs, d);
-  if (!compilation || !lower(*compilation, pipeline::Level::Isa, d) || !options.model.write(*compilation, d))
+  if (!compilation || !lower(*compilation, compilation->programLevel(), d) || !options.model.write(*compilation, d))
     return false;
   std::optional<CompiledModel> compiled = CompiledModel::make(*compilation, !options.run.timingOnly, d);
   if (!compiled)

@@ -31,7 +31,7 @@ bool lower(pipeline::Compilation &compilation, pipeline::Level last, Diagnostics
   while (!at || at()) {
     if (compilation.level() >= last)
       return true;
-    auto next = static_cast<pipeline::Level>(static_cast<int>(compilation.level()) + 1);
+    pipeline::Level next = compilation.nextLevel();
     progress.say("making level " + std::string(pipeline::name(next)) + " (" +
                  std::to_string(static_cast<int>(next)) + " of " + std::to_string(static_cast<int>(last)) +
                  ")");

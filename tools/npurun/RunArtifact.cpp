@@ -277,9 +277,10 @@ void runArtifact(const npurt::Artifact &artifact, const std::string &name, const
   npurt_device_options deviceOptions{};
   deviceOptions.size = sizeof deviceOptions;
   deviceOptions.threads = options.threads;
+  deviceOptions.checks = options.checks;
   if (!options.deviceFolder.empty())
     deviceOptions.library_folder = options.deviceFolder.c_str();
-  npurt::Device device(options.device, &deviceOptions);
+  npurt::Device device(options.device.empty() ? artifact.device() : options.device, &deviceOptions);
   npurt::Session session(device, artifact.program(options.entryPoint));
 
   double wall = 0;
@@ -306,7 +307,7 @@ void runArtifact(const npurt::Artifact &artifact, const std::string &name, const
   }
   fmt::print("{}", profile.text());
   if (!options.timingOnly)
-    fmt::print("simulated on this machine in {:.1f} ms{}\n", wall,
+    fmt::print("a run took {:.1f} ms on this machine{}\n", wall,
                options.repeat > 1 ? fmt::format(" (mean of {} runs)", options.repeat) : "");
 }
 

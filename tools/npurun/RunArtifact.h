@@ -33,11 +33,12 @@ bool checkFiles(const std::vector<NamedFile> &written, const std::vector<NamedFi
                 Diagnostics &diagnostics);
 
 struct RunOptions {
-  std::string inputs, outputs, device = "npu-sim", profile, report, entryPoint, deviceFolder;
-  bool timingOnly = false, json = false;
+  std::string inputs, outputs, profile, report, entryPoint, deviceFolder;
+  std::string device; ///< Empty: the artifact's own.
+  bool timingOnly = false, json = false, checks = false;
   unsigned repeat = 1, threads = 0;
 
-  /// All but the device and its threads.
+  /// All but the device, its threads and its checks.
   void add(CLI::App &app);
   /// checkFiles of what these options name, where `read` are further files that are read.
   bool checkFiles(std::vector<NamedFile> read, Diagnostics &diagnostics) const;

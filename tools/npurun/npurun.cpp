@@ -16,7 +16,14 @@ int main(int argc, char **argv) {
   app.set_version_flag("--version", std::string("npurun ") + npurt_version());
   app.add_option("FILE", file, "an artifact (.npa)")->required();
   options.add(app);
-  app.add_option("--device", options.device, "what to run on")->capture_default_str();
+  app.add_option(
+      "--device", options.device,
+      "what to run on: npu-sim, or for a GPU's artifact cuda (cuda:1: the second GPU) or its simulator "
+      "ptx-sim; by default npu-sim or cuda, as the artifact's target is");
+  app.add_flag(
+      "--checks", options.checks,
+      "npu-sim: also report reads of what was never written, and sums that leave the accumulators; cuda: "
+      "run kernel by kernel, to name one that fails");
   app.add_option("--threads", options.threads, "of the simulation; 0: one for each processor")
       ->check(CLI::Range(0u, mostThreads));
   app.add_option("--diagnostics", diagnosticsForm, "form of errors: text or json")

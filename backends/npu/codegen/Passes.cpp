@@ -26,6 +26,10 @@ std::optional<target::TargetDescription> loadTarget(mlir::Operation *op, const s
   std::optional<target::TargetDescription> description = target::load(name, {}, diagnostics);
   if (!description)
     op->emitError(diagnostics.text());
+  if (description && target::isGpu(*description)) {
+    op->emitError(name + " is a GPU: passes on npu programs are for other machines");
+    return std::nullopt;
+  }
   return description;
 }
 

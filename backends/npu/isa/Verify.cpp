@@ -139,4 +139,11 @@ bool verifyProgram(const Program &program, const target::TargetDescription &targ
   return report.errors == 0;
 }
 
+bool verifyBuffers(const Program &program, const target::TargetDescription &target,
+                   Diagnostics &diagnostics) {
+  verifier::Report report{diagnostics, program};
+  verifier::checkBuffers(program, target, report);
+  return report.errors == 0;
+}
+
 } // namespace npuc::isa

@@ -22,4 +22,7 @@ namespace npuc::isa {
 /// is schedule::verify's to prove.
 bool verifyProgram(const Program &program, const target::TargetDescription &target, Diagnostics &diagnostics);
 
+/// Of that what concerns the program's buffers: each holds its shape, and the target's DRAM them all.
+bool verifyBuffers(const Program &program, const target::TargetDescription &target, Diagnostics &diagnostics);
+
 } // namespace npuc::isa

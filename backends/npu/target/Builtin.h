@@ -1,5 +1,5 @@
-// The descriptions of this folder as part of the library, so that tools need no data folder. The definition
-// is generated.
+// The descriptions of this folder and of backends/cuda/target as part of the library, so that tools need no
+// data folder. The definition is generated.
 #pragma once
 
 #include <span>
@@ -11,7 +11,7 @@ struct Builtin {
   std::string_view name;
   std::string_view json;
 };
-/// In alphabetical order of names.
+/// In alphabetical order of names, numbers in theirs.
 std::span<const Builtin> builtins();
 
 } // namespace npuc::target

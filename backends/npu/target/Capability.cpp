@@ -10,6 +10,7 @@ namespace {
 
 using T = TargetDescription;
 using Id = CapabilityId;
+using Machines = Capability::Machines;
 
 std::string list(const std::vector<std::string> &items) {
   if (items.empty())
@@ -124,10 +125,25 @@ uint64_t sharedBytes(const T &t) {
   return t.shared().bytes();
 }
 
+uint64_t ptxVersion(const T &t) {
+  return t.gpu().ptx_version();
+}
+uint64_t blockThreads(const T &t) {
+  return t.gpu().threads_per_block();
+}
+uint64_t blockSharedBytes(const T &t) {
+  return t.gpu().shared_bytes_per_block();
+}
+uint64_t threadRegisters(const T &t) {
+  return t.gpu().registers_per_thread();
+}
+
 // A capability that is a greatest count.
 template <uint64_t (*limit)(const T &)>
-constexpr Capability atMost(Id id, std::string_view name, std::string_view sentence, std::string_view hint) {
-  return {id,
+constexpr Capability atMost(Machines machines, Id id, std::string_view name, std::string_view sentence,
+                            std::string_view hint) {
+  return {machines,
+          id,
           name,
           sentence,
           [](const T &t) { return std::to_string(limit(t)); },
@@ -137,55 +153,69 @@ constexpr Capability atMost(Id id, std::string_view name, std::string_view sente
 }
 
 const std::array table = {
-    Capability{Id::MatrixType, "matrix-type", "the matrix engine multiplies {}",
+    Capability{Machines::All, Id::MatrixType, "matrix-type", "the matrix engine multiplies {}",
                [](const T &t) { return typeList(t.matrix().types()); },
                [](const T &t, const Facts &facts) { return matrixType(t, facts.type) != nullptr; }, foundType,
                "choose another precision"},
-    Capability{Id::AccumulatorWidth, "accumulator-width", "the matrix engine's sums have {}", accumulatorList,
-               fitsAccumulator, foundSum, "split k into sums that fit"},
-    atMost<accumulatorElements>(Id::AccumulatorElements, "accumulator-elements",
+    Capability{Machines::All, Id::AccumulatorWidth, "accumulator-width", "the matrix engine's sums have {}",
+               accumulatorList, fitsAccumulator, foundSum, "split k into sums that fit"},
+    atMost<accumulatorElements>(Machines::Npus, Id::AccumulatorElements, "accumulator-elements",
                                 "a slice's accumulators hold {} elements", "use smaller tiles"),
-    Capability{Id::VectorType, "vector-type", "the vector engine computes in {}",
+    Capability{Machines::All, Id::VectorType, "vector-type", "the vector engine computes in {}",
                [](const T &t) { return typeList(t.vector().types()); },
                [](const T &t, const Facts &facts) { return vectorType(t, facts.type) != nullptr; }, foundType,
                "convert to one of them"},
-    Capability{Id::VectorFunction, "vector-function", "beyond simple operations the vector engine runs {}",
-               functionList,
+    Capability{Machines::All, Id::VectorFunction, "vector-function",
+               "beyond simple operations the vector engine runs {}", functionList,
                [](const T &t, const Facts &facts) { return functionRate(t, facts.function) > 0; },
                foundFunction, ""},
-    atMost<vectorOperands>(Id::VectorOperands, "vector-operands", "a vector command has at most {} operands",
-                           "fuse fewer operations"),
-    atMost<vectorRegisters>(Id::VectorRegisters, "vector-registers",
+    atMost<vectorOperands>(Machines::Npus, Id::VectorOperands, "vector-operands",
+                           "a vector command has at most {} operands", "fuse fewer operations"),
+    atMost<vectorRegisters>(Machines::Npus, Id::VectorRegisters, "vector-registers",
                             "a vector program uses at most {} registers", "fuse fewer operations"),
-    atMost<programLength>(Id::ProgramLength, "program-length", "a vector program has at most {} instructions",
-                          "fuse fewer operations"),
-    atMost<tableEntries>(Id::TableEntries, "table-entries", "a look-up table has at most {} entries", ""),
-    Capability{Id::Requantization, "requantization", "sums are requantized by {}",
+    atMost<programLength>(Machines::Npus, Id::ProgramLength, "program-length",
+                          "a vector program has at most {} instructions", "fuse fewer operations"),
+    atMost<tableEntries>(Machines::Npus, Id::TableEntries, "table-entries",
+                         "a look-up table has at most {} entries", ""),
+    Capability{Machines::All, Id::Requantization, "requantization", "sums are requantized by {}",
                [](const T &t) { return std::string(isa::name(requantizeOp(t))); },
                [](const T &t, const Facts &facts) { return facts.function == requantizeOp(t); },
                foundFunction, ""},
-    atMost<viewRank>(Id::ViewRank, "view-rank", "an operand has at most {} dimensions",
+    atMost<viewRank>(Machines::Npus, Id::ViewRank, "view-rank", "an operand has at most {} dimensions",
                      "split the command along a dimension"),
-    atMost<scalarRegisters>(Id::ScalarRegisters, "scalar-registers", "a program has at most {} registers",
-                            ""),
-    atMost<semaphores>(Id::Semaphores, "semaphores", "a program has at most {} semaphores", ""),
-    Capability{Id::TransferRoute, "transfer-route", "transfers go from {}",
+    atMost<scalarRegisters>(Machines::Npus, Id::ScalarRegisters, "scalar-registers",
+                            "a program has at most {} registers", ""),
+    atMost<semaphores>(Machines::Npus, Id::Semaphores, "semaphores", "a program has at most {} semaphores",
+                       ""),
+    Capability{Machines::Npus, Id::TransferRoute, "transfer-route", "transfers go from {}",
                [](const T &t) { return routeList(t, any); },
                [](const T &t, const Facts &facts) { return hasRoute(t, facts, any); }, foundRoute,
                "go through another memory"},
-    Capability{Id::Multicast, "multicast", "one transfer reaches several cores from {}",
+    Capability{Machines::Npus, Id::Multicast, "multicast", "one transfer reaches several cores from {}",
                [](const T &t) { return routeList(t, multicasts); },
                [](const T &t, const Facts &facts) { return hasRoute(t, facts, multicasts); }, foundRoute,
                "copy to each core"},
-    Capability{Id::GatherScatter, "gather-scatter", "gather and scatter go from {}",
+    Capability{Machines::Npus, Id::GatherScatter, "gather-scatter", "gather and scatter go from {}",
                [](const T &t) { return routeList(t, gathers); },
                [](const T &t, const Facts &facts) { return hasRoute(t, facts, gathers); }, foundRoute, ""},
-    atMost<scratchpadBytes>(Id::ScratchpadBytes, "scratchpad-bytes", "a core's scratchpad has {} bytes",
-                            "use smaller tiles"),
-    atMost<sharedBytes>(Id::SharedBytes, "shared-bytes", "shared memory has {} bytes",
+    atMost<scratchpadBytes>(Machines::Npus, Id::ScratchpadBytes, "scratchpad-bytes",
+                            "a core's scratchpad has {} bytes", "use smaller tiles"),
+    atMost<sharedBytes>(Machines::Npus, Id::SharedBytes, "shared-bytes", "shared memory has {} bytes",
                         "place fewer tensors there"),
-    atMost<usableDramBytes>(Id::DramBytes, "dram-bytes", "programs may use {} bytes of DRAM",
+    atMost<usableDramBytes>(Machines::All, Id::DramBytes, "dram-bytes", "programs may use {} bytes of DRAM",
                             "choose a smaller precision, batch or sequence length"),
+    Capability{Machines::Gpus, Id::PtxVersion, "ptx-version", "kernels are in PTX {}",
+               [](const T &t) {
+                 return fmt::format("{}.{} for sm_{}", ptxVersion(t) / 10, ptxVersion(t) % 10,
+                                    t.gpu().compute_capability());
+               },
+               [](const T &t, const Facts &facts) { return facts.count <= ptxVersion(t); }, foundCount, ""},
+    atMost<blockThreads>(Machines::Gpus, Id::BlockThreads, "block-threads", "a block has at most {} threads",
+                         "use smaller tiles"),
+    atMost<blockSharedBytes>(Machines::Gpus, Id::BlockSharedBytes, "block-shared-bytes",
+                             "a block has at most {} bytes of shared memory", "use smaller tiles"),
+    atMost<threadRegisters>(Machines::Gpus, Id::ThreadRegisters, "thread-registers",
+                            "a thread has at most {} registers", "use smaller tiles"),
 };
 
 } // namespace
@@ -202,15 +232,20 @@ std::string sentence(const Capability &capability, const TargetDescription &desc
   return fmt::format(fmt::runtime(capability.sentence), capability.limit(description));
 }
 
+bool applies(const Capability &capability, const TargetDescription &description) {
+  return capability.machines == Machines::All ||
+         (capability.machines == Machines::Gpus) == isGpu(description);
+}
+
 bool holds(CapabilityId id, const TargetDescription &description, const Facts &facts) {
-  return capability(id).holds(description, facts);
+  return !applies(capability(id), description) || capability(id).holds(description, facts);
 }
 
 bool check(CapabilityId id, const TargetDescription &description, const Facts &facts,
            const std::string &where, Diagnostics &diagnostics) {
-  const Capability &asked = capability(id);
-  if (asked.holds(description, facts))
+  if (holds(id, description, facts))
     return true;
+  const Capability &asked = capability(id);
   diagnostics.error(where, fmt::format("{}: {}", description.name(), sentence(asked, description)),
                     asked.found(facts), std::string(asked.hint));
   return false;

@@ -31,6 +31,10 @@ enum class CapabilityId : uint8_t {
   ScratchpadBytes,     ///< Facts: count, of one core.
   SharedBytes,         ///< Facts: count.
   DramBytes,           ///< Facts: count.
+  PtxVersion,          ///< Facts: count, times ten.
+  BlockThreads,        ///< Facts: count.
+  BlockSharedBytes,    ///< Facts: count.
+  ThreadRegisters,     ///< Facts: count.
 };
 
 /// What is known about an operation; each capability says which of these it looks at.
@@ -44,6 +48,9 @@ struct Facts {
 };
 
 struct Capability {
+  /// Machines that it says something about; it holds of all others.
+  enum class Machines : uint8_t { All, Npus, Gpus };
+  Machines machines;
   CapabilityId id;
   std::string_view name; ///< As in reports and references: "matrix-type".
   /// What holds of the target; "{}" stands for the target's own figure or list, `limit`.
@@ -58,8 +65,10 @@ struct Capability {
 std::span<const Capability> capabilities();
 const Capability &capability(CapabilityId id);
 
-/// The sentence with the target's figure: "the matrix engine multiplies i8 and f16".
+/// The sentence with the figure of a target that it applies to: "the matrix engine multiplies i8 and f16".
 std::string sentence(const Capability &capability, const TargetDescription &description);
+
+bool applies(const Capability &capability, const TargetDescription &description);
 
 bool holds(CapabilityId id, const TargetDescription &description, const Facts &facts);
 

@@ -12,10 +12,10 @@
 namespace npuc::target {
 namespace {
 
-bool validScalar(const Message &message, const FieldDescriptor &field) {
+bool validScalar(const Message &message, const FieldDescriptor &field, bool gpu) {
   const Constraint &constraint = constraintOf(field);
   const auto *reflection = message.GetReflection();
-  if (constraint.optional() && !reflection->HasField(message, &field))
+  if (isOptional(field, gpu) && !reflection->HasField(message, &field))
     return true;
   if (field.cpp_type() == FieldDescriptor::CPPTYPE_ENUM) {
     int value = reflection->GetEnumValue(message, &field);
@@ -30,7 +30,7 @@ bool validScalar(const Message &message, const FieldDescriptor &field) {
          (!constraint.power_of_two() || std::has_single_bit(static_cast<uint64_t>(value)));
 }
 
-void checkMessage(const Message &message, const std::string &path, Report &report) {
+void checkMessage(const Message &message, const std::string &path, bool gpu, Report &report) {
   const auto *reflection = message.GetReflection();
   for (int i = 0; i < message.GetDescriptor()->field_count(); ++i) {
     const FieldDescriptor &field = *message.GetDescriptor()->field(i);
@@ -38,7 +38,7 @@ void checkMessage(const Message &message, const std::string &path, Report &repor
     bool isMessage = field.cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE;
     if (isList(field)) {
       int count = reflection->FieldSize(message, &field);
-      if (count == 0 && !constraintOf(field).optional())
+      if (count == 0 && !isOptional(field, gpu))
         report.badField(fieldPath, fieldPath + " is empty", "it must have an element");
       if (static_cast<size_t>(count) > greatestListElements) {
         report.badField(fieldPath, fmt::format("{} has {} elements", fieldPath, count),
@@ -51,19 +51,43 @@ void checkMessage(const Message &message, const std::string &path, Report &repor
         if (!keys.insert(key).second)
           report.badField(fieldPath, fmt::format("{} has two elements '{}'", fieldPath, key));
         checkMessage(reflection->GetRepeatedMessage(message, &field, e),
-                     fmt::format("{}[{}]", fieldPath, key), report);
+                     fmt::format("{}[{}]", fieldPath, key), gpu, report);
       }
     } else if (isMessage) {
       if (reflection->HasField(message, &field))
-        checkMessage(reflection->GetMessage(message, &field), fieldPath, report);
-      else if (!constraintOf(field).optional())
+        checkMessage(reflection->GetMessage(message, &field), fieldPath, gpu, report);
+      else if (!isOptional(field, gpu))
         report.badField(fieldPath, fieldPath + " is missing", "it must be " + requirement(field));
-    } else if (!validScalar(message, field)) {
+    } else if (!validScalar(message, field, gpu)) {
       report.badField(fieldPath, fmt::format("{} is {}", fieldPath, formatValue(message, field)),
                       "it must be " + requirement(field));
     }
   }
 }
+
+// What belongs to machines without `gpu`, in a description that has it.
+void rejectNpuFields(const Message &message, const std::string &path, Report &report) {
+  std::vector<const FieldDescriptor *> present;
+  message.GetReflection()->ListFields(message, &present);
+  for (const FieldDescriptor *field : present) {
+    std::string fieldPath = join(path, field->name());
+    if (constraintOf(*field).npu())
+      report.badField(fieldPath, fmt::format("{} is given, but the machine is a GPU", fieldPath),
+                      "nothing on a GPU is described by it", "leave it out");
+    else if (field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE && !isList(*field))
+      rejectNpuFields(message.GetReflection()->GetMessage(message, field), fieldPath, report);
+  }
+}
+
+// Versions of PTX, times ten, from which on it knows a compute capability.
+struct Family {
+  uint32_t computeCapability, ptx;
+};
+constexpr Family families[] = {{80, 70},  {86, 71},  {87, 74},  {89, 78},  {90, 78},
+                               {100, 86}, {103, 88}, {110, 90}, {120, 87}, {121, 88}};
+// From which on kernels multiply fp8.
+constexpr Family fp8 = {89, 84};
+constexpr uint32_t warpThreads = 32;
 
 // Relations of one description, each skipped if a field that it rests on is known to be wrong.
 class Relations {
@@ -75,9 +99,21 @@ public:
     checkMatrix();
     checkVector();
     checkMemories();
-    checkDram();
-    checkTransfers();
+    holds(t.dram().reserved_bytes() < t.dram().bytes(), {"dram.reserved_bytes", "dram.bytes"},
+          "dram.reserved_bytes is {}, which leaves nothing of dram.bytes, {}", t.dram().reserved_bytes(),
+          t.dram().bytes());
+    holds(coreCount(t) <= 65536, {"topology"},
+          "topology has {} cores, more than the 65536 that a program can name", coreCount(t));
     checkEnergy();
+    if (isGpu(t)) {
+      rejectNpuFields(t, "", report);
+      checkGpu();
+    } else {
+      checkEngines();
+      checkSlices();
+      checkDram();
+      checkTransfers();
+    }
   }
 
 private:
@@ -93,9 +129,9 @@ private:
 
   void checkName() {
     bool valid = !t.name().empty() &&
-                 t.name().find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-") == std::string::npos;
-    holds(valid, {"name"}, "name is \"{}\", but a target's name is of lower case letters, digits and '-'",
-          t.name());
+                 t.name().find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-_:") == std::string::npos;
+    holds(valid, {"name"},
+          "name is \"{}\", but a target's name is of lower case letters, digits, '-', '_' and ':'", t.name());
   }
 
   void checkMatrix() {
@@ -127,6 +163,10 @@ private:
           std::ranges::any_of(m.types(), [&](const MatrixType &type) { return type.type() == a.operand(); });
       holds(known, {path, "matrix.types"}, "{} is of a type that matrix.types does not have", path);
     }
+  }
+
+  void checkEngines() {
+    const MatrixEngine &m = t.matrix();
     holds(m.accumulator_elements() >= uint64_t(m.lanes_m()) * m.lanes_n(),
           {"matrix.accumulator_elements", "matrix.lanes_m", "matrix.lanes_n"},
           "matrix.accumulator_elements is {}, fewer than the lanes_m × lanes_n = {} sums of one step",
@@ -138,6 +178,11 @@ private:
            "matrix.stationary_double_buffered"},
           "matrix.stationary is OUTPUT, so stationary_bytes, stationary_load_cycles and "
           "stationary_double_buffered must be absent");
+    const VectorEngine &v = t.vector();
+    holds((v.table_ports() > 0) == (v.table_entries() > 0), {"vector.table_entries", "vector.table_ports"},
+          "vector.table_ports is {} and vector.table_entries is {}: with look-up tables both are more than "
+          "0, without both are 0",
+          v.table_ports(), v.table_entries());
   }
 
   void checkStationaryBlock(const MatrixType &type, const std::string &path) {
@@ -161,10 +206,6 @@ private:
     }
     for (const FunctionRate &function : v.functions())
       checkFunction(function.function());
-    holds((v.table_ports() > 0) == (v.table_entries() > 0), {"vector.table_entries", "vector.table_ports"},
-          "vector.table_ports is {} and vector.table_entries is {}: with look-up tables both are more than "
-          "0, without both are 0",
-          v.table_ports(), v.table_entries());
     checkRequantization();
   }
 
@@ -208,22 +249,11 @@ private:
     std::string slicesPath = "topology.slices_per_core";
     if (holds(s.bytes() % slices == 0, {"scratchpad.bytes", slicesPath},
               "scratchpad.bytes is {}, which {} slices cannot share equally", s.bytes(), slices)) {
-      holds(s.interleave_bytes() <= s.bytes() / slices,
-            {"scratchpad.interleave_bytes", "scratchpad.bytes", slicesPath},
-            "scratchpad.interleave_bytes is {}, more than the {} bytes of one slice", s.interleave_bytes(),
-            s.bytes() / slices);
       uint64_t alignment = std::max(1u, s.alignment());
       holds(s.bytes() / slices % alignment == 0, {"scratchpad.alignment", "scratchpad.bytes", slicesPath},
             "scratchpad.alignment is {}, which does not divide the {} bytes of one slice", s.alignment(),
             s.bytes() / slices);
     }
-    holds(slices == 1 || s.slice_bytes_per_cycle() > 0, {"scratchpad.slice_bytes_per_cycle", slicesPath},
-          "scratchpad.slice_bytes_per_cycle is 0, but a core has {} slices that take data from each other",
-          slices);
-    holds(s.alignment() <= s.interleave_bytes() || slices == 1,
-          {"scratchpad.interleave_bytes", "scratchpad.alignment", slicesPath},
-          "scratchpad.interleave_bytes is {}, less than scratchpad.alignment, {}", s.interleave_bytes(),
-          s.alignment());
     if (t.has_shared())
       holds(t.shared().bytes() % std::max(1u, t.shared().alignment()) == 0,
             {"shared.alignment", "shared.bytes"},
@@ -231,12 +261,27 @@ private:
             t.shared().bytes());
   }
 
+  void checkSlices() {
+    const Scratchpad &s = t.scratchpad();
+    uint32_t slices = std::max(1u, t.topology().slices_per_core());
+    std::string slicesPath = "topology.slices_per_core";
+    holds(s.bytes() % slices != 0 || s.interleave_bytes() <= s.bytes() / slices,
+          {"scratchpad.interleave_bytes", "scratchpad.bytes", slicesPath},
+          "scratchpad.interleave_bytes is {}, more than the {} bytes of one slice", s.interleave_bytes(),
+          s.bytes() / slices);
+    holds(slices == 1 || s.slice_bytes_per_cycle() > 0, {"scratchpad.slice_bytes_per_cycle", slicesPath},
+          "scratchpad.slice_bytes_per_cycle is 0, but a core has {} slices that take data from each other",
+          slices);
+    holds(s.alignment() <= s.interleave_bytes() || slices == 1,
+          {"scratchpad.interleave_bytes", "scratchpad.alignment", slicesPath},
+          "scratchpad.interleave_bytes is {}, less than scratchpad.alignment, {}", s.interleave_bytes(),
+          s.alignment());
+  }
+
   void checkDram() {
     const Dram &d = t.dram();
     holds(d.banks() % std::max(1u, d.bank_groups()) == 0, {"dram.banks", "dram.bank_groups"},
           "dram.banks is {}, which {} bank groups cannot share equally", d.banks(), d.bank_groups());
-    holds(d.reserved_bytes() < d.bytes(), {"dram.reserved_bytes", "dram.bytes"},
-          "dram.reserved_bytes is {}, which leaves nothing of dram.bytes, {}", d.reserved_bytes(), d.bytes());
     holds(d.burst_bytes() <= d.row_bytes(), {"dram.burst_bytes", "dram.row_bytes"},
           "dram.burst_bytes is {}, more than dram.row_bytes, {}", d.burst_bytes(), d.row_bytes());
     holds(d.interleave_bytes() >= d.burst_bytes(), {"dram.interleave_bytes", "dram.burst_bytes"},
@@ -257,8 +302,6 @@ private:
   }
 
   void checkTransfers() {
-    holds(coreCount(t) <= 65536, {"topology"},
-          "topology has {} cores, more than the 65536 that a program can name", coreCount(t));
     std::set<std::pair<Space, Space>> all;
     for (const DmaClass &dma : t.dma()) {
       std::set<std::pair<Space, Space>> own;
@@ -288,6 +331,53 @@ private:
     holds(touches(SCRATCHPAD), {path}, "{} uses REMOTE_SCRATCHPAD, whose other end must be SCRATCHPAD", path);
   }
 
+  void checkGpu() {
+    const Gpu &g = t.gpu();
+    constexpr const char *prefix = "cuda:sm_";
+    holds(!t.name().starts_with(prefix) || t.name() == prefix + std::to_string(g.compute_capability()),
+          {"name", "gpu.compute_capability"}, "name is {}, but gpu.compute_capability is {}", t.name(),
+          g.compute_capability());
+    const Family *family = std::ranges::find(families, g.compute_capability(), &Family::computeCapability);
+    if (holds(family != std::end(families), {"gpu.compute_capability"},
+              "gpu.compute_capability is {}, which no kernel can be compiled for: there are {}",
+              g.compute_capability(), capabilityList()) &&
+        family != std::end(families))
+      holds(g.ptx_version() >= family->ptx, {"gpu.ptx_version", "gpu.compute_capability"},
+            "gpu.ptx_version is {}, but compute capability {} needs {}", g.ptx_version(),
+            g.compute_capability(), family->ptx);
+    for (const MatrixType &type : t.matrix().types())
+      if (type.type() == FP8_E4M3 || type.type() == FP8_E5M2)
+        holds(g.compute_capability() >= fp8.computeCapability && g.ptx_version() >= fp8.ptx,
+              {fmt::format("matrix.types[{}]", DataType_Name(type.type())), "gpu"},
+              "matrix.types has {}, which needs compute capability {} and PTX {}, and gpu has {} and {}",
+              DataType_Name(type.type()), fp8.computeCapability, fp8.ptx, g.compute_capability(),
+              g.ptx_version());
+    holds(g.threads_per_block() <= g.threads_per_core(), {"gpu.threads_per_block", "gpu.threads_per_core"},
+          "gpu.threads_per_block is {}, more than gpu.threads_per_core, {}", g.threads_per_block(),
+          g.threads_per_core());
+    holds(g.registers_per_thread() * warpThreads <= g.registers_per_core(),
+          {"gpu.registers_per_thread", "gpu.registers_per_core"},
+          "gpu.registers_per_thread is {}, of which the {} threads of a warp need more than "
+          "gpu.registers_per_core, {}",
+          g.registers_per_thread(), warpThreads, g.registers_per_core());
+    for (auto [field, threads] : {std::pair("gpu.threads_per_block", g.threads_per_block()),
+                                  std::pair("gpu.threads_per_core", g.threads_per_core())})
+      holds(threads % warpThreads == 0, {field}, "{} is {}, which is no whole number of warps of {}", field,
+            threads, warpThreads);
+    holds(g.shared_bytes_per_block() + g.shared_bytes_reserved() <= t.scratchpad().bytes(),
+          {"gpu.shared_bytes_per_block", "gpu.shared_bytes_reserved", "scratchpad.bytes"},
+          "gpu.shared_bytes_per_block and gpu.shared_bytes_reserved are {} and {}, together more than "
+          "scratchpad.bytes, {}",
+          g.shared_bytes_per_block(), g.shared_bytes_reserved(), t.scratchpad().bytes());
+  }
+
+  static std::string capabilityList() {
+    std::vector<uint32_t> all;
+    for (const Family &family : families)
+      all.push_back(family.computeCapability);
+    return fmt::format("{}", fmt::join(all, ", "));
+  }
+
   void checkEnergy() {
     auto hasType = [](const auto &list, DataType type) {
       return std::ranges::any_of(list, [&](const auto &entry) { return entry.type() == type; });
@@ -312,7 +402,7 @@ private:
 } // namespace
 
 void checkFields(const TargetDescription &description, Report &report) {
-  checkMessage(description, "", report);
+  checkMessage(description, "", isGpu(description), report);
 }
 
 void checkRelations(const TargetDescription &description, Report &report) {

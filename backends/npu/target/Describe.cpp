@@ -7,6 +7,7 @@
 #include <fmt/ranges.h>
 #include <google/protobuf/util/json_util.h>
 #include <map>
+#include <nlohmann/json.hpp>
 
 namespace npuc::target {
 namespace {
@@ -24,6 +25,42 @@ std::string gradeName(Provenance::Grade grade) {
   std::string name = Provenance::Grade_Name(grade);
   std::ranges::transform(name, name.begin(), [](char c) { return static_cast<char>(std::tolower(c)); });
   return name;
+}
+
+std::string describeCores(const TargetDescription &t) {
+  const Topology &topology = t.topology();
+  return fmt::format("  {} cores in {} clusters, {} slices a core, {} GHz\n", coreCount(t),
+                     topology.devices() * topology.clusters_per_device(), topology.slices_per_core(),
+                     formatNumber(t.clock_ghz()));
+}
+
+std::string describeMultiprocessors(const TargetDescription &t) {
+  const Gpu &g = t.gpu();
+  return fmt::format("  compute capability {}.{}, kernels in PTX {}.{}\n"
+                     "  {} multiprocessors of {} parts, {} GHz\n",
+                     g.compute_capability() / 10, g.compute_capability() % 10, g.ptx_version() / 10,
+                     g.ptx_version() % 10, coreCount(t), t.topology().slices_per_core(),
+                     formatNumber(t.clock_ghz()));
+}
+
+std::string describeMemories(const TargetDescription &t) {
+  std::string out = fmt::format("  scratchpad {} a core", formatBytes(t.scratchpad().bytes()));
+  if (t.has_shared())
+    out += fmt::format(", shared {}", formatBytes(t.shared().bytes()));
+  return out + '\n';
+}
+
+std::string describeGpu(const TargetDescription &t) {
+  const Gpu &g = t.gpu();
+  std::string out = fmt::format(
+      "  a multiprocessor: {} blocks, {} threads, {} registers, {} of shared memory\n"
+      "  a block: {} threads, {} of shared memory; a thread: {} registers\n",
+      g.blocks_per_core(), g.threads_per_core(), g.registers_per_core(), formatBytes(t.scratchpad().bytes()),
+      g.threads_per_block(), formatBytes(g.shared_bytes_per_block()), g.registers_per_thread());
+  if (t.has_shared())
+    out += fmt::format("  L2 {}, {:.4g} GB/s\n", formatBytes(t.shared().bytes()),
+                       t.shared().bytes_per_cycle() * t.clock_ghz());
+  return out;
 }
 
 std::string describeMatrix(const TargetDescription &t) {
@@ -100,12 +137,24 @@ void describeFields(const google::protobuf::Descriptor &type, const std::string 
     std::vector<std::string> notes;
     for (auto [set, note] :
          {std::pair(constraint.optional(), "optional"), std::pair(constraint.key(), "key"),
-          std::pair(constraint.timing(), "timing"), std::pair(constraint.capability(), "capability")})
+          std::pair(constraint.timing(), "timing"), std::pair(constraint.capability(), "capability"),
+          std::pair(constraint.npu(), "not of GPUs")})
       if (set)
         notes.emplace_back(note);
     out += fmt::format("| `{}` | {} | {} |\n", fieldPath, requirement(field), fmt::join(notes, ", "));
     if (field.cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE)
       describeFields(*field.message_type(), isList(field) ? fieldPath + "[…]" : fieldPath, out);
+  }
+}
+
+// Protobuf's printer writes absent numbers as 0; those that a GPU does not have must not stand there.
+void eraseNpuFields(const google::protobuf::Descriptor &type, nlohmann::ordered_json &json) {
+  for (int i = 0; i < type.field_count(); ++i) {
+    const FieldDescriptor &field = *type.field(i);
+    if (constraintOf(field).npu())
+      json.erase(field.name());
+    else if (field.message_type() && !isList(field) && json.contains(field.name()))
+      eraseNpuFields(*field.message_type(), json[field.name()]);
   }
 }
 
@@ -122,7 +171,11 @@ std::string toJson(const TargetDescription &description) {
   auto status = google::protobuf::util::MessageToJsonString(description, &out, options);
   if (!status.ok())
     return {};
-  return out;
+  if (!isGpu(description))
+    return out;
+  auto json = nlohmann::ordered_json::parse(out);
+  eraseNpuFields(*description.GetDescriptor(), json);
+  return json.dump(1) + '\n';
 }
 
 std::vector<AssumedField> assumedFields(const TargetDescription &description,
@@ -140,16 +193,11 @@ std::vector<AssumedField> assumedFields(const TargetDescription &description,
 }
 
 std::string describe(const TargetDescription &t) {
-  const Topology &topology = t.topology();
   std::string out = fmt::format("{}: {}\n", t.name(), t.title());
-  out += fmt::format("  {} cores in {} clusters, {} slices a core, {} GHz\n", coreCount(t),
-                     topology.devices() * topology.clusters_per_device(), topology.slices_per_core(),
-                     formatNumber(t.clock_ghz()));
+  out += isGpu(t) ? describeMultiprocessors(t) : describeCores(t);
   out += describeMatrix(t) + describeVector(t);
-  out += fmt::format("  scratchpad {} a core", formatBytes(t.scratchpad().bytes()));
-  if (t.has_shared())
-    out += fmt::format(", shared {}", formatBytes(t.shared().bytes()));
-  out += fmt::format("\n  {} {}, {:.4g} GB/s ({:.4g} bytes/cycle of the core clock)\n",
+  out += isGpu(t) ? describeGpu(t) : describeMemories(t);
+  out += fmt::format("  {} {}, {:.4g} GB/s ({:.4g} bytes/cycle of the core clock)\n",
                      Dram::Kind_Name(t.dram().kind()), formatBytes(t.dram().bytes()),
                      dramBytesPerSecond(t) / 1e9, dramBytesPerCycle(t));
   out += describeTransfers(t);

@@ -41,7 +41,7 @@ std::string suggestion(const std::string &name, const std::vector<std::string> &
   return fmt::format("its {} are {}", plural, fmt::join(candidates, ", "));
 }
 
-void collect(const Message &message, const std::string &path, std::vector<Field> &out) {
+void collect(const Message &message, const std::string &path, bool gpu, std::vector<Field> &out) {
   const auto *reflection = message.GetReflection();
   for (int i = 0; i < message.GetDescriptor()->field_count(); ++i) {
     const FieldDescriptor &field = *message.GetDescriptor()->field(i);
@@ -52,12 +52,12 @@ void collect(const Message &message, const std::string &path, std::vector<Field>
       if (field.cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE)
         for (int e = 0; e < reflection->FieldSize(message, &field); ++e)
           collect(reflection->GetRepeatedMessage(message, &field, e),
-                  fmt::format("{}[{}]", fieldPath, elementKey(message, field, e)), out);
+                  fmt::format("{}[{}]", fieldPath, elementKey(message, field, e)), gpu, out);
     } else if (field.cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) {
       if (reflection->HasField(message, &field))
-        collect(reflection->GetMessage(message, &field), fieldPath, out);
+        collect(reflection->GetMessage(message, &field), fieldPath, gpu, out);
     } else if (field.cpp_type() != FieldDescriptor::CPPTYPE_STRING) {
-      if (!constraintOf(field).optional() || reflection->HasField(message, &field))
+      if (!isOptional(field, gpu) || reflection->HasField(message, &field))
         out.push_back({fieldPath, &message, &field});
     }
   }
@@ -77,6 +77,10 @@ bool isNumber(const FieldDescriptor &field) {
 
 bool isList(const FieldDescriptor &field) {
   return field.is_repeated();
+}
+
+bool isOptional(const FieldDescriptor &field, bool gpu) {
+  return constraintOf(field).optional() || (gpu && constraintOf(field).npu());
 }
 
 std::string formatNumber(double value) {
@@ -222,7 +226,7 @@ Place resolve(Message &root, const std::string &path, PathError &error) {
 
 std::vector<Field> figures(const TargetDescription &description) {
   std::vector<Field> out;
-  collect(description, "", out);
+  collect(description, "", description.has_gpu(), out);
   return out;
 }
 

@@ -15,6 +15,8 @@ using google::protobuf::Message;
 const Constraint &constraintOf(const FieldDescriptor &field);
 bool isNumber(const FieldDescriptor &field); ///< uint32, uint64 or double.
 bool isList(const FieldDescriptor &field);   ///< Repeated.
+/// May be absent from a description; `gpu`: from one that has the group of that name.
+bool isOptional(const FieldDescriptor &field, bool gpu);
 
 /// No list is longer, so that checks that compare elements with each other end soon on any input.
 inline constexpr size_t greatestListElements = 256;

@@ -29,6 +29,10 @@ auto find(const Entries &entries, ElementType type) -> decltype(&entries.Get(0))
 
 } // namespace
 
+bool isGpu(const TargetDescription &description) {
+  return description.has_gpu();
+}
+
 uint32_t coreCount(const TargetDescription &description) {
   const Topology &t = description.topology();
   return t.devices() * t.clusters_per_device() * t.cores_per_cluster();

@@ -3,6 +3,7 @@
 #include "backends/npu/target/Fields.h"
 #include "backends/npu/target/PositionedJson.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <fmt/format.h>
@@ -37,7 +38,9 @@ bool inRange(const FieldDescriptor &field, double value) {
 class Reader {
 public:
   Reader(std::string origin, const JsonDocument &document, Report &report)
-      : origin(std::move(origin)), document(document), report(report) {}
+      : origin(std::move(origin)), document(document), report(report),
+        gpu(std::ranges::any_of(document.nodes.front().children,
+                                [&](uint32_t child) { return document.nodes[child].key == "gpu"; })) {}
 
   void readMessage(const JsonNode &node, Message &message, const std::string &path) {
     const Descriptor &type = *message.GetDescriptor();
@@ -58,7 +61,7 @@ public:
       }
     }
     for (int i = 0; i < type.field_count(); ++i)
-      if (!seen[i] && !constraintOf(*type.field(i)).optional())
+      if (!seen[i] && !isOptional(*type.field(i), gpu))
         missing(*type.field(i), join(path, type.field(i)->name()));
   }
 
@@ -127,7 +130,7 @@ private:
                 const std::string &path) {
     if (node.kind != JsonNode::Kind::List)
       return wrong(node, field, path, requirement(field));
-    if (node.children.empty() && !constraintOf(field).optional())
+    if (node.children.empty() && !isOptional(field, gpu))
       report.badField(path, path + " is empty", "it must have an element");
     if (node.children.size() > greatestListElements)
       return report.badField(path, fmt::format("{} has {} elements", path, node.children.size()),
@@ -208,6 +211,7 @@ private:
   std::string origin;
   const JsonDocument &document;
   Report &report;
+  bool gpu; ///< The description has that group.
 };
 
 } // namespace

@@ -19,7 +19,7 @@ namespace npuc::target {
 // --- Loading
 // ---------------------------------------------------------------------------------------------------------
 
-/// Names of the descriptions that are built in, in alphabetical order.
+/// Names of the descriptions that are built in, in alphabetical order, numbers in theirs.
 std::vector<std::string> builtinNames();
 
 /// The description of that name, or in the file that a path (something with '/' or ending in ".json") names.
@@ -69,6 +69,10 @@ std::vector<AssumedField> assumedFields(const TargetDescription &description,
 
 // --- Figures
 // ---------------------------------------------------------------------------------------------------------
+
+/// The machine is a GPU that is reached through CUDA. It has no command streams: whatever simulates,
+/// schedules or encodes them is for other machines.
+bool isGpu(const TargetDescription &description);
 
 /// Cores of the machine. They are numbered from 0, cores of a cluster one after another.
 uint32_t coreCount(const TargetDescription &description);

@@ -219,6 +219,110 @@ TEST_CASE("a well-signed manifest that says what is not so is refused") {
   }
 }
 
+TEST_CASE("an artifact for a GPU has launches") {
+  artifact::test::Options options;
+  options.gpu = true;
+  const std::string bytes = artifact::test::bytesOf(options);
+  Diagnostics diagnostics;
+  auto artifact = load(bytes, diagnostics);
+  INFO(diagnostics.text());
+  REQUIRE(artifact);
+  CHECK(artifact->target().has_gpu());
+  CHECK(artifact->program(0).name == "main");
+  CHECK(artifact->program(0).buffers.size() == 6);
+  CHECK(artifact->program(0).buffers[5].role == isa::Role::Workspace);
+  CHECK(artifact->program(0).commandCount() == 0);
+  CHECK(artifact->entryPoint(0).launches_size() == 2);
+  auto ptx = artifact->section(artifact->entryPoint(0).ptx());
+  CHECK(std::string(reinterpret_cast<const char *>(ptx.data()), ptx.size()) == artifact::test::smallPtx());
+}
+
+TEST_CASE("launches that cannot be are refused") {
+  struct Fault {
+    const char *error;
+    void (*plant)(Manifest &);
+  };
+  static const auto launch = [](Manifest &m) { return m.mutable_entry_points(0)->mutable_launches(1); };
+  const Fault faults[] = {
+      {"entry point 'main' has no PTX", [](Manifest &m) { m.mutable_entry_points(0)->set_ptx(1); }},
+      {"entry point 'main' has no PTX",
+       [](Manifest &m) { m.mutable_entry_points(0)->set_ptx(uint32_t(-1)); }},
+      {"has streams or registers, but its target is a GPU",
+       [](Manifest &m) { m.mutable_entry_points(0)->set_streams(2); }},
+      {"has streams or registers, but its target is a GPU",
+       [](Manifest &m) { m.mutable_entry_points(0)->add_registers()->set_name("rows"); }},
+      {"buffer 'scratch' is aligned to 512 bytes, CUDA's memory to 256",
+       [](Manifest &m) { m.mutable_buffers(5)->set_alignment(512); }},
+      {"the buffer is smaller than its shape", [](Manifest &m) { m.mutable_buffers(5)->set_bytes(127); }},
+      {"the buffers do not fit in the target's DRAM",
+       [](Manifest &m) { m.mutable_buffers(5)->set_bytes(int64_t{1} << 40); }},
+      {"a.npa: entry point 'main', launch 1 (kernel ''): the artifact is corrupt: it names no kernel",
+       [](Manifest &m) { launch(m)->clear_kernel(); }},
+      {"its grid is [1, 1]; from 1 to 2147483647 x 65535 x 65535 are possible",
+       [](Manifest &m) { launch(m)->mutable_grid()->RemoveLast(); }},
+      {"its grid is [1, 1, 1, 1]", [](Manifest &m) { launch(m)->add_grid(1); }},
+      {"its grid is [0, 1, 1]", [](Manifest &m) { launch(m)->set_grid(0, 0); }},
+      {"its grid is [2147483648, 1, 1]", [](Manifest &m) { launch(m)->set_grid(0, 1u << 31); }},
+      {"its grid is [1, 65536, 1]", [](Manifest &m) { launch(m)->set_grid(1, 65536); }},
+      {"its grid is [1, 1, 65536]", [](Manifest &m) { launch(m)->set_grid(2, 65536); }},
+      {"its block is [4, 4]; from 1 to 1024 x 1024 x 64 are possible, and 512 threads in all",
+       [](Manifest &m) { launch(m)->mutable_block()->RemoveLast(); }},
+      {"its block is [4, 0, 1]", [](Manifest &m) { launch(m)->set_block(1, 0); }},
+      {"its block is [1, 1, 65]",
+       [](Manifest &m) {
+         launch(m)->set_block(0, 1);
+         launch(m)->set_block(1, 1);
+         launch(m)->set_block(2, 65);
+       }},
+      {"its block is [129, 4, 1]", [](Manifest &m) { launch(m)->set_block(0, 129); }}, // the target has 512
+      {"it asks for 16385 bytes of shared memory, a block has up to 16384",
+       [](Manifest &m) { launch(m)->set_shared_bytes(16385); }},
+      {"it has 513 arguments, a kernel takes up to 512",
+       [](Manifest &m) {
+         while (launch(m)->arguments_size() < 513)
+           launch(m)->add_arguments();
+       }},
+      {"launch 1 (kernel 'linear'), argument 2: the artifact is corrupt: it points to buffer 6 of 6",
+       [](Manifest &m) { launch(m)->mutable_arguments(2)->set_buffer(6); }},
+      {"argument 0: the artifact is corrupt: it points to byte 128 of buffer 'scratch', which has 128",
+       [](Manifest &m) { launch(m)->mutable_arguments(0)->set_offset(128); }},
+      {"it points to byte 18446744073709551615 of buffer 'scratch'",
+       [](Manifest &m) { launch(m)->mutable_arguments(0)->set_offset(uint64_t(-1)); }},
+      {"what it says of kernel '' has no name of its own",
+       [](Manifest &m) { m.mutable_entry_points(0)->add_kernels(); }},
+      {"what it says of kernel 'embed' has no name of its own",
+       [](Manifest &m) {
+         m.mutable_entry_points(0)->add_kernels()->set_name("embed");
+         m.mutable_entry_points(0)->add_kernels()->set_name("embed");
+       }},
+      {"a.npa: target", [](Manifest &m) { m.mutable_target()->mutable_gpu()->set_threads_per_block(0); }},
+  };
+  artifact::test::Options options;
+  options.gpu = true;
+  for (const Fault &fault : faults) {
+    Manifest manifest = artifact::test::manifestOf(options);
+    fault.plant(manifest);
+    std::string errors = errorsOf(artifact::test::bytesOf(manifest, options));
+    INFO(errors);
+    CHECK(has(errors, fault.error));
+  }
+  for (const std::string &text : {std::string(), std::string("a\0b", 3)}) {
+    options.ptx = text;
+    CHECK(has(errorsOf(artifact::test::bytesOf(options)), "its PTX is empty or no text"));
+  }
+}
+
+TEST_CASE("launches are a GPU's alone") {
+  for (void (*plant)(Manifest &) : {+[](Manifest &m) { m.mutable_entry_points(0)->set_ptx(1); },
+                                    +[](Manifest &m) { m.mutable_entry_points(0)->add_launches(); },
+                                    +[](Manifest &m) { m.mutable_entry_points(0)->add_kernels(); }}) {
+    Manifest manifest = artifact::test::manifestOf();
+    plant(manifest);
+    CHECK(has(errorsOf(artifact::test::bytesOf(manifest)),
+              "has PTX, launches or kernels, but its target is no GPU"));
+  }
+}
+
 TEST_CASE("a program that would never end is refused") {
   artifact::test::Options options;
   options.loops = true;

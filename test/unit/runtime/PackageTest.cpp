@@ -136,6 +136,56 @@ TEST_CASE("npurun times an artifact without weights or inputs") {
   CHECK(has(result.output, "--timing-only"));
 }
 
+TEST_CASE("npurun runs an artifact for a GPU, or its simulator in its place") {
+  Folder folder;
+  artifact::test::Options options;
+  options.gpu = true;
+  std::string artifact = folder.write("gpu.npa", artifact::test::bytesOf(options));
+  std::string inputs =
+      inputsOf(folder, "in.npz", {{"ids", arrayOf<int64_t>(ElementType::I64, {4}, {3, 1, 4, 7})}});
+  const std::string arguments =
+      artifact + " --inputs=" + inputs + " --outputs=" + folder.file("out.npz") + " --json";
+  Result simulated = run(npurun + arguments + " --device=ptx-sim --threads=1");
+  INFO(simulated.output);
+  REQUIRE(simulated.status == 0);
+  auto json = nlohmann::json::parse(simulated.output);
+  CHECK(json.at("device") == "ptx-sim");
+  CHECK(json.at("counters").at("instructions").at("store").at("threads") == 4 * 16 + 2 * 16);
+  auto check = [&] {
+    Diagnostics diagnostics;
+    auto outputs = readArrays(folder.file("out.npz"), diagnostics);
+    REQUIRE(outputs);
+    std::array<int32_t, 16> y;
+    REQUIRE(outputs->at(0).array.data.size() == sizeof y);
+    std::memcpy(y.data(), outputs->at(0).array.data.data(), sizeof y);
+    const int ids[] = {3, 1, 4, 7};
+    for (int i = 0; i < 4; ++i)
+      for (int n = 0; n < 4; ++n) {
+        int sum = 0;
+        for (int k = 0; k < 16; ++k)
+          sum += artifact::test::tableAt(ids[i], k) * artifact::test::weightAt(k, n);
+        CHECK(y[i * 4 + n] == sum);
+      }
+  };
+  check();
+  std::filesystem::remove(folder.file("out.npz"));
+
+  // Without --device it is for a GPU, which this machine may have.
+  Result real = run(npurun + arguments);
+  INFO(real.output);
+  if (real.status == 0) {
+    CHECK(nlohmann::json::parse(real.output).at("measured_ms").get<double>() > 0);
+    check();
+  } else {
+    CHECK(real.status == 1);
+    CHECK(has(real.output, "error: device 'cuda': "));
+    CHECK(has(real.output, "--device=ptx-sim"));
+  }
+  Result other = run(npurun + arguments + " --device=npu-sim");
+  CHECK(other.status == 1);
+  CHECK(has(other.output, "the artifact does not run on 'npu-sim'"));
+}
+
 TEST_CASE("a user's mistake is told with what the model wants, and leaves no file") {
   Folder folder;
   std::string artifact = folder.write("small.npa", artifact::test::bytesOf());
@@ -207,14 +257,17 @@ TEST_CASE("wrong usage is exit status 2, help and version are 0") {
 }
 
 TEST_CASE("npurun links neither LLVM nor MLIR nor ONNX, and libnpurt exports its interface alone") {
-  Result linked = run("ldd " + binaries + "/bin/npurun " + binaries + "/lib/libnpurt_npu_sim.so");
+  const std::string libraries = binaries + "/lib/";
+  Result linked = run("ldd " + binaries + "/bin/npurun " + libraries + "libnpurt_npu_sim.so " + libraries +
+                      "libnpurt_cuda.so " + libraries + "libnpurt_ptx_sim.so");
   REQUIRE(linked.status == 0);
   CHECK(has(linked.output, "libnpurt.so"));
-  for (const char *library : {"LLVM", "MLIR", "onnx", "not found"})
+  for (const char *library : {"LLVM", "MLIR", "onnx", "libcuda", "not found"})
     CHECK_FALSE(has(linked.output, library));
-  for (const char *library : {"libnpurt.so", "libnpurt_npu_sim.so"}) {
-    Result others = run("nm -D --defined-only " + binaries + "/lib/" + library +
-                        " | awk '{print $NF}' | grep -v '^npurt_'");
+  for (const char *library :
+       {"libnpurt.so", "libnpurt_npu_sim.so", "libnpurt_cuda.so", "libnpurt_ptx_sim.so"}) {
+    Result others =
+        run("nm -D --defined-only " + libraries + library + " | awk '{print $NF}' | grep -v '^npurt_'");
     INFO(library << "\n" << others.output);
     CHECK(others.output.empty());
   }

@@ -219,6 +219,36 @@ TEST_CASE("what relates fields to each other") {
       {"toy",
        {"dma[main].routes[0].source=SHARED", "dma[main].routes[2].source=SCRATCHPAD"},
        "no DMA class has a route from DRAM to SCRATCHPAD, which every program needs"},
+      {"cuda:sm_80", {"gpu.compute_capability=86"}, "name is cuda:sm_80, but gpu.compute_capability is 86"},
+      {"cuda:sm_80",
+       {"gpu.compute_capability=81"},
+       "gpu.compute_capability is 81, which no kernel can be compiled for: there are 80, 86, 87, 89, 90, "
+       "100, 103, "
+       "110, 120, 121"},
+      {"cuda:sm_86", {"gpu.ptx_version=70"}, "gpu.ptx_version is 70, but compute capability 86 needs 71"},
+      {"cuda:sm_89",
+       {"gpu.ptx_version=78"},
+       "matrix.types has FP8_E5M2, which needs compute capability 89 and PTX 84, and gpu has 89 and 78"},
+      {"cuda:sm_80",
+       {"gpu.threads_per_core=512"},
+       "gpu.threads_per_block is 1024, more than gpu.threads_per_core, 512"},
+      {"cuda:sm_80",
+       {"gpu.threads_per_block=1000"},
+       "gpu.threads_per_block is 1000, which is no whole number of warps of 32"},
+      {"cuda:sm_80",
+       {"gpu.registers_per_core=8159"},
+       "gpu.registers_per_thread is 255, of which the 32 threads of a warp need more than "
+       "gpu.registers_per_core, "
+       "8159"},
+      {"cuda:sm_80",
+       {"scratchpad.bytes=160KiB"},
+       "gpu.shared_bytes_per_block and gpu.shared_bytes_reserved are 166912 and 1024, together more than "
+       "scratchpad.bytes, 163840"},
+      {"cuda:sm_80",
+       {"dram.reserved_bytes=80GiB"},
+       "dram.reserved_bytes is 85899345920, which leaves nothing of dram.bytes, 85899345920"},
+      {"cuda:sm_80", {"dram.t_rcd=14"}, "dram.t_rcd is given, but the machine is a GPU"},
+      {"cuda:sm_80", {"matrix.stationary=WEIGHTS"}, "matrix.stationary is given, but the machine is a GPU"},
       {"toy",
        {"energy.shared_pj_per_byte=0"},
        "energy.shared_pj_per_byte is 0, but the description has shared memory"},
@@ -231,6 +261,35 @@ TEST_CASE("what relates fields to each other") {
     CHECK(std::ranges::any_of(diagnostics.all(),
                               [&](const Diagnostic &d) { return d.what == relation.error; }));
   }
+}
+
+TEST_CASE("what a GPU has and an NPU has not, and the other way round") {
+  const std::string network =
+      "{\"bytes_per_cycle_per_core\": 16, \"bytes_per_cycle\": 16, \"hop_cycles\": 3}";
+  const std::string gpu = builtinText("cuda:sm_80");
+  // Given to a GPU, with any content.
+  CHECK(errorsOf(replaced(gpu, "  \"numbers\"", "  \"network\": " + network + ",\n  \"numbers\""))
+            .find(": network is given, but the machine is a GPU: nothing on a GPU is described by it\n"
+                  "  hint: leave it out\n") != std::string::npos);
+  // Without `gpu` all that it lacks is missing, at once.
+  size_t start = gpu.find("  \"gpu\": {"), end = gpu.find("  \"provenance\"");
+  std::string without = errorsOf(gpu.substr(0, start) + gpu.substr(end));
+  for (const char *path : {"dma", "network", "control", "matrix.stationary", "vector.registers",
+                           "scratchpad.interleave_bytes", "dram.t_rcd", "energy.network_pj_per_byte_hop"}) {
+    INFO(path);
+    CHECK(without.find(std::string(": ") + path + " is missing") != std::string::npos);
+  }
+  CHECK(
+      errorOf("\"network\": " + network + ",\n", "").ends_with("network is missing: it must be an object\n"));
+  // A decoded message is held to the same.
+  TargetDescription decoded = builtin("cuda:sm_80"), npu = builtin("toy");
+  *decoded.mutable_control() = npu.control();
+  npu.clear_control();
+  Diagnostics diagnostics;
+  CHECK_FALSE(verify(decoded, "artifact", diagnostics));
+  CHECK_FALSE(verify(npu, "artifact", diagnostics));
+  CHECK(diagnostics.text().find("control is given, but the machine is a GPU") != std::string::npos);
+  CHECK(diagnostics.text().find("control is missing") != std::string::npos);
 }
 
 TEST_CASE("what relates lists to each other") {
@@ -252,9 +311,10 @@ TEST_CASE("what relates lists to each other") {
                   "BF16\n") != std::string::npos);
   CHECK(errorOf("\"function\": \"tanh\"", "\"function\": \"load\"")
             .find("vector.functions has 'load', which no vector program can call") != std::string::npos);
-  CHECK(errorOf("\"name\": \"toy\"", "\"name\": \"Toy 2\"") ==
-        "error: chip.json:3:11: name is \"Toy 2\", but a target's name is of lower case letters, digits and "
-        "'-'\n");
+  CHECK(
+      errorOf("\"name\": \"toy\"", "\"name\": \"Toy 2\"") ==
+      "error: chip.json:3:11: name is \"Toy 2\", but a target's name is of lower case letters, digits, '-', "
+      "'_' and ':'\n");
 }
 
 } // namespace

@@ -28,6 +28,20 @@ TEST_CASE("peaks are the public ones") {
   CHECK(tops("rngd", F8E4M3) == Approx(524.288));
   CHECK(tops("rngd", BF16) == Approx(262.144));
   CHECK(tops("rngd", I4) == Approx(1048.576));
+  // NVIDIA, dense: A100 312 TFLOPS and 624 TOPS, H100 SXM 989 TFLOPS and 1,979 TOPS and fp8 TFLOPS, B200
+  // 2,250 and 4,500; A2 18.1 and 36.2; L4 121 and 242.
+  for (auto [name, fp16] :
+       {std::pair("cuda:sm_80", 312.), std::pair("cuda:sm_86", 18.13), std::pair("cuda:sm_89", 121.),
+        std::pair("cuda:sm_90", 989.4), std::pair("cuda:sm_100", 2250.)}) {
+    INFO(name);
+    CHECK(tops(name, F16) == Approx(fp16).epsilon(2e-3));
+    CHECK(tops(name, BF16) == tops(name, F16));
+    CHECK(tops(name, I8) == 2 * tops(name, F16));
+    const bool hasFp8 = builtin(name).gpu().compute_capability() >= 89;
+    CHECK(tops(name, F8E4M3) == (hasFp8 ? tops(name, I8) : 0));
+    CHECK(tops(name, F8E5M2) == tops(name, F8E4M3));
+    CHECK(tops(name, I4) == 0); // unpacked to i8 before they are multiplied
+  }
   // 2 cores × 4 × 4 × 2 × 1 GHz.
   CHECK(tops("toy", I8) == Approx(0.064));
 }
@@ -50,6 +64,11 @@ TEST_CASE("DRAM bandwidths are the public ones") {
   CHECK(dramBytesPerSecond(builtin("warboy-2pe")) == Approx(66e9));
   CHECK(dramBytesPerSecond(builtin("rngd")) == Approx(32 * 48e9));
   CHECK(dramBytesPerSecond(builtin("toy")) == Approx(16e9));
+  CHECK(dramBytesPerSecond(builtin("cuda:sm_80")) == Approx(1935e9).epsilon(1e-3));
+  CHECK(dramBytesPerSecond(builtin("cuda:sm_86")) == Approx(200e9));
+  CHECK(dramBytesPerSecond(builtin("cuda:sm_89")) == Approx(300e9));
+  CHECK(dramBytesPerSecond(builtin("cuda:sm_90")) == Approx(3350e9).epsilon(1e-3));
+  CHECK(dramBytesPerSecond(builtin("cuda:sm_100")) == Approx(8000e9));
   CHECK(dramBytesPerCycle(builtin("warboy")) == Approx(33)); // 66 GB/s at 2 GHz
 }
 
@@ -85,6 +104,27 @@ TEST_CASE("lanes and rates of the vector engine") {
   CHECK(requantizeOp(x220) == isa::VectorOp::RequantizeShift);
   CHECK(requantizeOp(builtin("warboy")) == isa::VectorOp::RequantizeFixedPoint);
   CHECK(requantizeOp(atom) == isa::VectorOp::Requantize);
+}
+
+TEST_CASE("vector rates of GPUs are the public ones") {
+  // FP32 operations per second, two for a multiply-add: A100 19.5 TFLOPS, A2 4.53, L4 30.3, H100 SXM 66.9 at
+  // 1.98 GHz, which is 61.8 at the 1.83 GHz of its tensor cores' peak; FP16 4, 1, 1 and
+  // 2 times as many, INT32 as many on the A100 and half on the others.
+  struct Rates {
+    const char *name;
+    double fp32, fp16, int32;
+  };
+  for (const Rates &r : {Rates{"cuda:sm_80", 19.5, 4, 1}, Rates{"cuda:sm_86", 4.53, 1, 0.5},
+                         Rates{"cuda:sm_89", 30.3, 1, 0.5}, Rates{"cuda:sm_90", 61.8, 2, 0.5}}) {
+    TargetDescription t = builtin(r.name);
+    INFO(r.name);
+    double fp32 = peakVectorOpsPerCycle(t, ElementType::F32);
+    CHECK(2 * fp32 * t.clock_ghz() / 1e3 == Approx(r.fp32).epsilon(1e-2));
+    CHECK(peakVectorOpsPerCycle(t, ElementType::F16) == r.fp16 * fp32);
+    CHECK(peakVectorOpsPerCycle(t, ElementType::I32) == r.int32 * fp32);
+    CHECK(requantizeOp(t) == isa::VectorOp::Requantize);
+    CHECK(functionRate(t, isa::VectorOp::Exp) == Approx(1. / 34).epsilon(1e-2));
+  }
 }
 
 TEST_CASE("sums that no values can overflow") {

@@ -33,8 +33,11 @@ std::string errorsOfLoading(const std::string &name) {
 }
 
 TEST_CASE("the machines of the project are built in") {
-  CHECK(builtinNames() == std::vector<std::string>{"atom", "rngd", "sapeon-x220", "sapeon-x330", "toy",
-                                                   "warboy", "warboy-2pe"});
+  CHECK(builtinNames() == std::vector<std::string>{"atom", "cuda:sm_80", "cuda:sm_86", "cuda:sm_89",
+                                                   "cuda:sm_90", "cuda:sm_100", "rngd", "sapeon-x220",
+                                                   "sapeon-x330", "toy", "warboy", "warboy-2pe"});
+  for (const std::string &name : builtinNames())
+    CHECK(isGpu(builtin(name)) == name.starts_with("cuda:"));
 }
 
 TEST_CASE("every built-in description loads without a fault, under its own name") {
@@ -92,11 +95,12 @@ TEST_CASE("a file is loaded by its path") {
 
 TEST_CASE("an unknown name suggests the nearest") {
   CHECK(errorsOfLoading("atmo") ==
-        "error: unknown target 'atmo': built in are atom, rngd, sapeon-x220, sapeon-x330, toy, "
-        "warboy, warboy-2pe\n  hint: did you mean 'atom'?\n");
+        "error: unknown target 'atmo': built in are atom, cuda:sm_80, cuda:sm_86, cuda:sm_89, "
+        "cuda:sm_90, cuda:sm_100, rngd, sapeon-x220, sapeon-x330, toy, warboy, warboy-2pe\n  hint: did you "
+        "mean 'atom'?\n");
   CHECK(errorsOfLoading("graphcore") ==
-        "error: unknown target 'graphcore': built in are atom, rngd, sapeon-x220, sapeon-x330, toy, warboy, "
-        "warboy-2pe\n"
+        "error: unknown target 'graphcore': built in are atom, cuda:sm_80, cuda:sm_86, cuda:sm_89, "
+        "cuda:sm_90, cuda:sm_100, rngd, sapeon-x220, sapeon-x330, toy, warboy, warboy-2pe\n"
         "  hint: a description file of your own is named by its path, as in ./mychip.json\n");
 }
 
@@ -121,15 +125,35 @@ TEST_CASE("the text for a reader names peaks and assumed figures") {
     CHECK(text.find(part) != std::string::npos);
   }
   CHECK(describe(builtin("toy")).find("everything (") != std::string::npos);
+  text = describe(builtin("cuda:sm_80"));
+  for (const char *part : {"compute capability 8.0, kernels in PTX 7.0",
+                           "108 multiprocessors of 4 parts, 1.41 GHz", "contracts f16        311.9 TFLOPS",
+                           "32 blocks, 2048 threads, 65536 registers, 164 KiB of shared memory",
+                           "a block: 1024 threads, 163 KiB of shared memory; a thread: 255 registers",
+                           "L2 40 MiB, 7219 GB/s", "HBM2E 80 GiB, 1935 GB/s"}) {
+    INFO(part);
+    CHECK(text.find(part) != std::string::npos);
+  }
+  CHECK(text.find("scratchpad ") == std::string::npos);
 }
 
 TEST_CASE("the reference lists every field with its unit and range") {
   std::string text = schemaReference();
-  CHECK(text.find("| `dram.t_rcd` | a whole number from 0 to 1000 cycles | timing |\n") != std::string::npos);
+  CHECK(text.find("| `dram.t_rcd` | a whole number from 0 to 1000 cycles | timing, not of GPUs |\n") !=
+        std::string::npos);
   CHECK(text.find("| `dma[…].name` | a string | key |\n") != std::string::npos);
   CHECK(text.find("| `shared` | an object | optional |\n") != std::string::npos);
   CHECK(text.find("| `scratchpad.bank_bytes` | a power of two from 1 to 65536 bytes | timing |\n") !=
         std::string::npos);
+}
+
+TEST_CASE("what a GPU does not have is not printed") {
+  std::string text = toJson(builtin("cuda:sm_80"));
+  for (const char *part : {"t_rcd", "\"control\"", "\"dma\"", "accumulator_elements", "table_ports"}) {
+    INFO(part);
+    CHECK(text.find(part) == std::string::npos);
+  }
+  CHECK(text.find("\"ptx_version\": 70") != std::string::npos);
 }
 
 } // namespace

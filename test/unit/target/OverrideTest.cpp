@@ -26,6 +26,15 @@ TEST_CASE("overrides set figures, with units") {
         SCRATCHPAD);
 }
 
+TEST_CASE("overrides of a GPU's description") {
+  TargetDescription t =
+      builtin("cuda:sm_90", {"gpu.shared_bytes_per_block=100KiB", "topology.cores_per_cluster=114",
+                             "gpu.launch_microseconds=2.5us"});
+  CHECK(t.gpu().shared_bytes_per_block() == 100 << 10);
+  CHECK(coreCount(t) == 114);
+  CHECK(t.gpu().launch_microseconds() == 2.5);
+}
+
 TEST_CASE("an overridden figure is assumed, whatever its source was") {
   std::vector<std::string> paths = {"dram.bytes"};
   CHECK(assumedFields(builtin("atom"), paths).empty());

@@ -226,7 +226,8 @@ bool isTiming(const FieldDescriptor &field) {
 
 void timingFields(const Descriptor &message, std::set<std::string> &result,
                   std::set<const Descriptor *> &seen) {
-  if (!seen.insert(&message).second)
+  // A GPU's own fields say nothing of command streams.
+  if (&message == target::Gpu::descriptor() || !seen.insert(&message).second)
     return;
   for (int i = 0; i < message.field_count(); ++i) {
     const FieldDescriptor &field = *message.field(i);

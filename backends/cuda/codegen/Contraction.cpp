@@ -1,0 +1,153 @@
+// C[batch, m, n] = Σ_k A[batch, m, k] · B[batch, k, n] by mma.sync. A block computes a tile of C; tiles of A and B come
+// to shared memory by asynchronous copies, some steps of k ahead, and from there to registers by ldmatrix. Sums go
+// through shared memory once more, so that formulas of them run over whole rows and global memory is written in
+// 128 bits.
+
+#include "backends/cuda/codegen/Epilogue.h"
+
+using namespace mlir;
+using namespace npuc;
+using namespace npuc::cuda;
+using linalg::LinalgOp;
+
+namespace {
+
+constexpr int64_t greatestStages = 4;
+constexpr int64_t greatestGridYZ = 65535;
+
+/// The extent of a tile of C along a dimension of `size`.
+int64_t tileOf(int64_t size, int64_t least) {
+  int64_t tile = least;
+  while (tile < 128 && tile < size)
+    tile *= 2;
+  return tile > least && tile > size ? tile / 2 : tile;
+}
+
+class ContractionWriter {
+public:
+  ContractionWriter(const tile::Group &group, LinalgOp contraction, const Product &product, Kernel &kernel)
+      : group(group), contraction(contraction), p(product), kernel(kernel), e(kernel.emit()) {
+    tileM = tile.rows = tileOf(p.m.size(), 16);
+    tileN = tile.columns = tileOf(p.n.size(), 32);
+    warpsM = tileM >= 64 ? 2 : 1;
+    warpsN = tileN / 32;
+    steps = llvm::divideCeil(p.k.size(), p.elementsOfRow());
+    stages = std::min(greatestStages, steps + 1);
+    kernel.threads = unsigned(warpsM * warpsN * warpSize);
+    kernel.grid = {unsigned(llvm::divideCeil(p.n.size(), tileN)), unsigned(llvm::divideCeil(p.m.size(), tileM)),
+                   unsigned(p.batch.size())};
+    kernel.sharedBytes = unsigned(std::max(stages * stageBytes(), tile.bytes()));
+  }
+
+  LogicalResult write(const Machine &machine) {
+    if (kernel.grid[1] > greatestGridYZ || kernel.grid[2] > greatestGridYZ ||
+        kernel.sharedBytes > machine.sharedBytesPerBlock)
+      return failure();
+    memory = kernel.shared();
+    thread = e.threadId();
+    lane = e.rem(thread, warpSize);
+    Value warp = e.div(thread, warpSize);
+    warpM = e.div(warp, warpsN);
+    warpN = e.rem(warp, warpsN);
+    firstM = e.mul(e.blockIdY(), tileM);
+    firstN = e.mul(e.blockIdX(), tileN);
+    batch = e.blockIdZ();
+    SmallVector<Value> sums = multiply();
+    tile.leave(e, memory, sums, e.mul(warpM, tileM / warpsM), tilesOfWarpM(), e.mul(warpN, tileN / warpsN), lane);
+    e.barrier();
+    RootLoops loops(group, e);
+    loops.place(contraction, p.batch, batch);
+    tile.finish(kernel, group, contraction, p, memory, firstM, firstN, loops,
+                [&](Value m, RootLoops &at) { at.place(contraction, p.m, m); });
+    return success();
+  }
+
+private:
+  int64_t stageBytes() const { return (tileM + tileN) * rowBytes; }
+  int64_t tilesOfWarpM() const { return tileM / warpsM / 16; }
+  int64_t tilesOfWarpN() const { return tileN / warpsN / 8; }
+
+  SmallVector<Value> multiply() {
+    TileLoader a(kernel, p.a, p.m, p.k, p.batch, tileM, firstM, batch, thread);
+    TileLoader b(kernel, p.b, p.n, p.k, p.batch, tileN, firstN, batch, thread);
+    auto loadStep = [&](Value step, Value stage) {
+      Value begin = e.mul(stage, stageBytes());
+      a.load(step, e.address(memory, e.b.getI8Type(), begin));
+      b.load(step, e.address(memory, e.b.getI8Type(), e.add(begin, tileM * rowBytes)));
+    };
+    for (int64_t step = 0; step < stages - 1; ++step) {
+      if (step < steps)
+        loadStep(e.index(step), e.index(step));
+      NVVM::CpAsyncCommitGroupOp::create(e.b, e.loc);
+    }
+    Type sumType = p.isFloat() ? Type(e.b.getF32Type()) : Type(e.b.getI32Type());
+    Value zero = arith::ConstantOp::create(e.b, e.loc, e.b.getZeroAttr(sumType));
+    SmallVector<Value> sums(tilesOfWarpM() * tilesOfWarpN() * 4, zero);
+    auto loop = scf::ForOp::create(e.b, e.loc, e.index(0), e.index(steps), e.index(1), sums);
+    {
+      OpBuilder::InsertionGuard guard(e.b);
+      e.b.setInsertionPointToStart(loop.getBody());
+      Value step = loop.getInductionVar();
+      NVVM::CpAsyncWaitGroupOp::create(e.b, e.loc, uint32_t(stages - 2));
+      e.barrier();
+      Value ahead = e.add(step, stages - 1);
+      e.when(e.less(ahead, steps), [&] { loadStep(ahead, e.rem(ahead, stages)); });
+      NVVM::CpAsyncCommitGroupOp::create(e.b, e.loc);
+      sums.assign(loop.getRegionIterArgs().begin(), loop.getRegionIterArgs().end());
+      multiplyStage(e.mul(e.rem(step, stages), stageBytes()), sums);
+      scf::YieldOp::create(e.b, e.loc, sums);
+    }
+    NVVM::CpAsyncWaitGroupOp::create(e.b, e.loc, 0u);
+    e.barrier();
+    return SmallVector<Value>(loop.getResults());
+  }
+
+  void multiplyStage(Value begin, SmallVector<Value> &sums) {
+    Value a = e.address(memory, e.b.getI8Type(), begin),
+          b = e.address(memory, e.b.getI8Type(), e.add(begin, tileM * rowBytes));
+    int64_t tilesM = tilesOfWarpM(), tilesN = tilesOfWarpN();
+    for (int64_t step = 0; step < rowBytes / stepBytes; ++step) {
+      SmallVector<Value> columns; // Two registers for each tile of eight columns.
+      for (int64_t n = 0; n < tilesN; n += 2) {
+        Value first = e.add(e.mul(warpN, tileN / warpsN), n * 8);
+        llvm::append_range(columns, p.b.rowsAreK ? loadTransposedColumns(kernel, b, tileN, first, step, lane)
+                                                 : loadColumns(kernel, b, first, step, lane));
+      }
+      for (int64_t m = 0; m < tilesM; ++m) {
+        SmallVector<Value> rows = loadRows(kernel, a, e.add(e.mul(warpM, tileM / warpsM), m * 16), step, lane);
+        for (int64_t n = 0; n < tilesN; ++n) {
+          MutableArrayRef<Value> sum = MutableArrayRef(sums).slice((m * tilesN + n) * 4, 4);
+          multiplyAdd(kernel, p, rows, ArrayRef(columns).slice(n * 2, 2), sum);
+        }
+      }
+    }
+  }
+
+  const tile::Group &group;
+  LinalgOp contraction;
+  const Product &p;
+  Kernel &kernel;
+  Emit e;
+  TileOfSums tile;
+  int64_t tileM, tileN, warpsM, warpsN, steps, stages;
+  Value memory, thread, lane, warpM, warpN, firstM, firstN, batch;
+};
+
+} // namespace
+
+LogicalResult npuc::cuda::writeContraction(const tile::Group &group, const Machine &machine, Kernel &kernel) {
+  LinalgOp contraction;
+  for (LinalgOp op : group.operations) {
+    if (op.getNumReductionLoops() == 0)
+      continue;
+    if (contraction || !tile::isContraction(op))
+      return failure();
+    contraction = op;
+  }
+  if (!contraction)
+    return failure();
+  std::optional<Product> product = productOf(contraction, machine);
+  if (!product)
+    return failure();
+  return ContractionWriter(group, contraction, *product, kernel).write(machine);
+}

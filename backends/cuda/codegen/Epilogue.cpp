@@ -1,0 +1,98 @@
+#include "backends/cuda/codegen/Epilogue.h"
+
+using namespace mlir;
+using namespace npuc;
+using namespace npuc::cuda;
+using linalg::LinalgOp;
+
+namespace {
+
+constexpr int64_t greatestLanes = 8;
+
+} // namespace
+
+RootLoops::RootLoops(const tile::Group &group, Emit emit) : e(emit) {
+  llvm::SetVector<Operation *> members;
+  for (LinalgOp op : llvm::reverse(group.operations))
+    members.insert(op);
+  LinalgOp last = group.root();
+  along = tile::loopsAlong(last, members);
+  root.assign(last.getNumLoops(), Position{e.index(0), 0, 0});
+}
+
+void RootLoops::place(LinalgOp op, const Dims &dims, Value at, int64_t lanes) {
+  SmallVector<Position> own(op.getNumLoops());
+  dims.place(e, at, lanes, own);
+  for (unsigned loop : dims.loops)
+    root[along.find(op)->second[loop]] = own[loop];
+}
+
+SmallVector<Position> RootLoops::of(LinalgOp op) const {
+  SmallVector<Position> own(op.getNumLoops(), Position{e.index(0), 0, 0});
+  for (auto [loop, rootLoop] : llvm::enumerate(along.find(op)->second))
+    if (rootLoop >= 0)
+      own[loop] = root[rootLoop];
+  return own;
+}
+
+bool RootLoops::has(LinalgOp op, const Dims &dims) const {
+  return llvm::all_of(dims.loops, [&](unsigned loop) { return along.find(op)->second[loop] >= 0; });
+}
+
+void TileOfSums::leave(Emit e, Value memory, ArrayRef<Value> sums, Value row, int64_t tilesM, Value column,
+                       Value lane) const {
+  int64_t tilesN = int64_t(sums.size()) / 4 / tilesM;
+  row = e.add(row, e.div(lane, 4));
+  column = e.add(column, e.mul(e.rem(lane, 4), 2));
+  for (int64_t m = 0; m < tilesM; ++m)
+    for (int64_t n = 0; n < tilesN; ++n)
+      for (int64_t half = 0; half < 2; ++half) {
+        ArrayRef<Value> pair = sums.slice((m * tilesN + n) * 4 + half * 2, 2);
+        Value at = e.add(e.mul(e.add(row, m * 16 + half * 8), pitch()), e.add(column, n * 8));
+        e.store(e.pack(pair), e.address(memory, pair[0].getType(), at), 8);
+      }
+}
+
+void TileOfSums::finish(Kernel &kernel, const tile::Group &group, LinalgOp contraction, const Product &product,
+                        Value memory, Value firstM, Value firstN, RootLoops loops, RowAt rowAt, More more) const {
+  Emit e = kernel.emit();
+  LinalgOp root = group.root();
+  int64_t lanes = 1, sizeM = product.m.size(), sizeN = product.n.size();
+  while (lanes < greatestLanes && product.n.extents.back() % (lanes * 2) == 0)
+    lanes *= 2;
+  int64_t runs = columns / lanes;
+  auto loop = scf::ForOp::create(e.b, e.loc, e.index(0), e.index(rows * runs), e.index(kernel.threads));
+  OpBuilder::InsertionGuard guard(e.b);
+  e.b.setInsertionPoint(loop.getBody()->getTerminator());
+  Value run = e.add(loop.getInductionVar(), e.threadId());
+  Value row = e.div(run, runs), column = e.mul(e.rem(run, runs), lanes);
+  Value m = e.add(firstM, row), n = e.add(firstN, column), inside;
+  auto require = [&](Value condition) { inside = inside ? e.both(inside, condition) : condition; };
+  if (rows * runs % kernel.threads)
+    require(e.less(run, rows * runs));
+  if (sizeM % rows)
+    require(e.less(m, sizeM));
+  if (sizeN % columns)
+    require(e.less(n, sizeN));
+  e.when(inside, [&] {
+    Type type = product.isFloat() ? Type(e.b.getF32Type()) : Type(e.b.getI32Type());
+    Lanes sums;
+    for (int64_t part = 0, width = std::min<int64_t>(lanes, 4); part < lanes; part += width) {
+      Value at = e.add(e.mul(row, pitch()), e.add(column, part));
+      Type loaded = width == 1 ? type : Type(VectorType::get(width, type));
+      llvm::append_range(sums, e.unpack(e.load(loaded, e.address(memory, type, at), unsigned(width * 4))));
+    }
+    rowAt(m, loops);
+    loops.place(contraction, product.n, n, lanes);
+    Scalars scalars(e, [&](Value tensor) { return kernel.pointerTo(tensor); });
+    scalars.inlined.insert(group.operations.begin(), group.operations.end());
+    scalars.sources[contraction->getResult(0)] = [&](ArrayRef<Position>, unsigned) { return sums; };
+    more(row, scalars);
+    SmallVector<Lanes> values = {sums};
+    if (root != contraction)
+      values = scalars.evaluate(root, loops.positions(), unsigned(lanes));
+    for (auto [i, value] : llvm::enumerate(values))
+      scalars.store(root->getResult(i),
+                    scalars.through(root.getMatchingIndexingMap(root.getDpsInitOperand(i)), loops.positions()), value);
+  });
+}

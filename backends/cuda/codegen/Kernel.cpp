@@ -1,0 +1,57 @@
+#include "backends/cuda/codegen/Kernel.h"
+
+#include "backends/npu/target/Target.h"
+
+using namespace mlir;
+using namespace npuc::cuda;
+
+Machine::Machine(const npuc::target::TargetDescription &target)
+    : multiprocessors(npuc::target::coreCount(target)), capability(target.gpu().compute_capability()),
+      sharedBytesPerBlock(int64_t(target.gpu().shared_bytes_per_block())), target(target) {}
+
+bool Machine::multiplies(Type element) const {
+  auto has = [&](npuc::ElementType type) { return npuc::target::matrixType(target, type) != nullptr; };
+  return (element.isF16() && has(npuc::ElementType::F16)) || (element.isBF16() && has(npuc::ElementType::BF16)) ||
+         (element.isInteger(8) && has(npuc::ElementType::I8));
+}
+
+Kernel::Kernel(ModuleOp module, Location loc) : loc(loc), b(module.getContext()) {
+  b.setInsertionPointToEnd(module.getBody());
+  auto type = LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(b.getContext()), {});
+  function = LLVM::LLVMFuncOp::create(b, loc, "kernel", type);
+  function->setAttr(NVVM::NVVMDialect::getKernelFuncAttrName(), b.getUnitAttr());
+  b.setInsertionPointToStart(function.addEntryBlock(b));
+}
+
+Value Kernel::pointerTo(Value root) {
+  Block &entry = function.getBody().front();
+  for (auto [i, known] : llvm::enumerate(roots))
+    if (known == root)
+      return entry.getArgument(i);
+  roots.push_back(root);
+  return entry.addArgument(LLVM::LLVMPointerType::get(b.getContext(), globalSpace), loc);
+}
+
+Value Kernel::shared() {
+  constexpr StringRef name = "shared";
+  auto module = function->getParentOfType<ModuleOp>();
+  auto global = module.lookupSymbol<LLVM::GlobalOp>(name);
+  if (!global) {
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(module.getBody());
+    global = LLVM::GlobalOp::create(b, loc, LLVM::LLVMArrayType::get(b.getI8Type(), 0), /*isConstant=*/false,
+                                    LLVM::Linkage::External, name, Attribute(), /*alignment=*/128, sharedSpace);
+  }
+  return LLVM::AddressOfOp::create(b, loc, global);
+}
+
+void Kernel::finish() {
+  LLVM::ReturnOp::create(b, loc, ValueRange());
+  auto types = llvm::to_vector(function.getBody().getArgumentTypes());
+  function.setFunctionType(LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(b.getContext()), types));
+  for (unsigned i = 0; i < types.size(); ++i) {
+    function.setArgAttr(i, LLVM::LLVMDialect::getNoAliasAttrName(), b.getUnitAttr());
+    function.setArgAttr(i, LLVM::LLVMDialect::getAlignAttrName(), b.getI64IntegerAttr(16));
+  }
+  function->setAttr(NVVM::NVVMDialect::getReqntidAttrName(), b.getDenseI32ArrayAttr({int32_t(threads)}));
+}

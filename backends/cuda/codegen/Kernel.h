@@ -1,0 +1,65 @@
+// One kernel while it is written, and what forms of kernels there are.
+#pragma once
+
+#include "backends/cuda/codegen/Scalars.h"
+#include "backends/npu/target/target.pb.h"
+#include "compiler/tile/Plan.h"
+
+#include <array>
+
+namespace npuc::cuda {
+
+/// What forms of kernels need to know of a GPU.
+struct Machine {
+  explicit Machine(const target::TargetDescription &target);
+  unsigned multiprocessors, capability;
+  int64_t sharedBytesPerBlock;
+  /// The matrix engine multiplies them.
+  bool multiplies(mlir::Type element) const;
+
+private:
+  const target::TargetDescription &target;
+};
+
+/// A function of pointers to global memory, which grows an argument for each root that it touches.
+class Kernel {
+public:
+  /// Begins a kernel in `module`; code is written at `builder()`.
+  Kernel(mlir::ModuleOp module, mlir::Location loc);
+  /// Nothing can be written any more.
+  void finish();
+  /// Takes the kernel out of its module.
+  void erase() { function.erase(); }
+
+  mlir::OpBuilder &builder() { return b; }
+  Emit emit() { return {b, loc}; }
+  mlir::Value pointerTo(mlir::Value root);
+  /// The block's dynamic shared memory.
+  mlir::Value shared();
+
+  std::array<unsigned, 3> grid = {1, 1, 1};
+  unsigned threads = 32;
+  unsigned sharedBytes = 0;
+  mlir::LLVM::LLVMFuncOp function;
+  llvm::SmallVector<mlir::Value> roots; ///< Of the arguments.
+
+private:
+  mlir::Location loc;
+  mlir::OpBuilder b;
+};
+
+/// Writes the kernel of a group, or fails if it is not of the form. What a form has written when it fails is
+/// erased by the caller.
+using Form = mlir::LogicalResult (*)(const tile::Group &group, const Machine &machine, Kernel &kernel);
+
+/// One thread for some elements of the result: groups without reductions.
+mlir::LogicalResult writePointwise(const tile::Group &group, const Machine &machine, Kernel &kernel);
+/// Some warps for each row: groups whose reductions are over whole rows.
+mlir::LogicalResult writeRows(const tile::Group &group, const Machine &machine, Kernel &kernel);
+/// Tiles of a product by tensor cores, with what is computed of its sums.
+mlir::LogicalResult writeContraction(const tile::Group &group, const Machine &machine, Kernel &kernel);
+
+/// Attention as one kernel with online softmax: groups of two products with a softmax between them.
+mlir::LogicalResult writeAttention(const tile::Group &group, const Machine &machine, Kernel &kernel);
+
+} // namespace npuc::cuda

@@ -1,0 +1,15 @@
+// From a module of kernels to PTX.
+#pragma once
+
+#include "mlir/IR/BuiltinOps.h"
+
+#include <string>
+
+namespace npuc::cuda {
+
+/// Lowers the module's kernels to LLVM, links the transcendental functions that they call, optimizes, and
+/// writes PTX for compute capability `capability` (80) in version `ptxVersion` (70: 7.0). Errors are the
+/// module's.
+mlir::FailureOr<std::string> toPtx(mlir::ModuleOp module, unsigned capability, unsigned ptxVersion);
+
+} // namespace npuc::cuda

@@ -1,0 +1,84 @@
+// What contractions and attention have in common: operands of tensor cores, their tiles in shared memory, and the
+// instructions on them.
+#pragma once
+
+#include "backends/cuda/codegen/Kernel.h"
+
+namespace npuc::cuda {
+
+/// Some loops as one index in row-major order, and how far an operand's elements are apart along each.
+struct Dims {
+  llvm::SmallVector<unsigned> loops;
+  llvm::SmallVector<int64_t> extents;
+
+  int64_t size() const;
+  /// Sets the positions of the loops at linear index `at`; the last takes `lanes` steps, which divide its extent.
+  void place(Emit e, mlir::Value at, int64_t lanes, llvm::MutableArrayRef<Position> positions) const;
+};
+
+/// An operand of a contraction in global memory: element offsets along the contraction's loops.
+struct OperandView {
+  mlir::Value tensor;
+  Storage storage;
+  llvm::SmallVector<int64_t> strides; ///< Of each loop.
+  int64_t elementBytes = 2;
+  /// Runs lie along the other dimension: rows of the tile are steps of k.
+  bool rowsAreK = false;
+};
+
+/// C[batch, m, n] = Σ_k A[batch, m, k] · B[batch, k, n]. k is one run of A, and of B unless n is one.
+struct Product {
+  Dims batch, m, n, k;
+  OperandView a, b;
+  mlir::Type elementA, elementB;
+
+  bool isFloat() const { return mlir::isa<mlir::FloatType>(elementA); }
+  /// Elements of k in a row of a tile.
+  int64_t elementsOfRow() const;
+};
+
+/// A contraction that tensor cores compute: of types that they multiply, from zero, of operands whose runs are
+/// aligned to 128 bits. Nothing if it is none.
+/// `inRegisters`: A is computed where it is needed, and B's rows are steps of k.
+std::optional<Product> productOf(mlir::linalg::LinalgOp contraction, const Machine &machine, bool inRegisters = false);
+
+/// Bytes of k in a row of a tile, and in one mma; of a copy.
+inline constexpr int64_t rowBytes = 64, stepBytes = 32, chunkBytes = 16;
+
+/// Copies tiles of an operand to shared memory, `rows` of m or n from `first` on: all threads, a chunk each at a time.
+/// Chunks are swizzled so that ldmatrix has no bank conflicts; what is outside of the operand becomes zero.
+class TileLoader {
+public:
+  TileLoader(Kernel &kernel, const OperandView &operand, const Dims &rows, const Dims &k, const Dims &batch,
+             int64_t tile, mlir::Value first, mlir::Value batchAt, mlir::Value thread);
+  /// The tile at step `step` of k, to `memory`.
+  void load(mlir::Value step, mlir::Value memory);
+
+private:
+  Kernel &kernel;
+  Emit e;
+  const OperandView &operand;
+  int64_t kSize, kStride, elementsOfRow, chunks;
+  mlir::Value pointer, thread;
+  /// Of each chunk of a thread: offset in global memory at step 0, in elements; bytes in shared memory; whether its
+  /// row or column is inside (null: certainly); the element of k at step 0.
+  struct Chunk {
+    mlir::Value offset, shared, inside, k, exists;
+  };
+  llvm::SmallVector<Chunk> own;
+};
+
+/// Fragments of one mma: of 16 rows of A from `first` on, four registers.
+llvm::SmallVector<mlir::Value> loadRows(Kernel &kernel, mlir::Value tile, mlir::Value first, int64_t step,
+                                        mlir::Value lane);
+/// Of 16 columns of B, two registers for each eight of them.
+llvm::SmallVector<mlir::Value> loadColumns(Kernel &kernel, mlir::Value tile, mlir::Value first, int64_t step,
+                                           mlir::Value lane);
+/// The same of a tile whose rows are steps of k with `columns` columns.
+llvm::SmallVector<mlir::Value> loadTransposedColumns(Kernel &kernel, mlir::Value tile, int64_t columns,
+                                                     mlir::Value first, int64_t step, mlir::Value lane);
+/// sums += rows · columns, by one mma of 16 × 8.
+void multiplyAdd(Kernel &kernel, const Product &product, llvm::ArrayRef<mlir::Value> rows,
+                 llvm::ArrayRef<mlir::Value> columns, llvm::MutableArrayRef<mlir::Value> sums);
+
+} // namespace npuc::cuda
