@@ -233,7 +233,7 @@ private:
       return std::tie(a.time, a.position) > std::tie(b.time, b.position);
     }
   };
-  using Ready = std::pair<uint32_t, uint32_t>; // position, operation
+  using Ready = std::pair<uint32_t, uint32_t>; // turn, operation
   /// Operations that may run on one set of queues: an engine, or some DMA classes.
   struct Line {
     uint32_t key = 0;
@@ -313,7 +313,7 @@ private:
       core.lines.push_back({key, {}, false});
       line = core.lines.end() - 1;
     }
-    line->ready.push({plan_.position[i], i});
+    line->ready.push({plan_.turn[i], i});
     markChanged(graph_.cores[i]);
   }
 
@@ -358,8 +358,10 @@ private:
         continue;
       }
       const uint32_t queues = limits_.dma[choice.dmaClass].queues;
-      for (uint32_t q = attempt_.keepsQueue && predecessors_[i].empty() && queues > 1 ? 1 : 0; q < queues;
-           ++q)
+      const bool several = queues > 1, isLoad = predecessors_[i].empty();
+      const uint32_t first = several && isLoad && attempt_.queues != Queues::Any ? 1 : 0;
+      const uint32_t end = several && !isLoad && attempt_.queues == Queues::Apart ? 1 : queues;
+      for (uint32_t q = first; q < end; ++q)
         consider(firstQueue_[choice.dmaClass] + q, choice);
     }
     return best;

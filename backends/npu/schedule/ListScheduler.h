@@ -17,15 +17,21 @@ struct Timeline {
 
 constexpr int64_t noHorizon = std::numeric_limits<int64_t>::max();
 
+/// Which of a DMA class's queues, if it has several, have what. A queue is in order: transfers of what was
+/// computed would wait for a long load that nobody needs yet, all the longer if many cores load at once.
+enum class Queues : uint8_t {
+  Any,         ///< All have all.
+  FirstIsKept, ///< Loads of what is there from the beginning leave the first to what was computed.
+  Apart,       ///< And that has no other.
+};
+
 struct Attempt {
   /// At most this part of a memory is used ahead of its turn.
   double aheadShare = 1;
   /// What is there from the beginning is loaded when at most so many cycles of work (Plan::workBefore) are
   /// left to do before it is needed.
   int64_t horizon = noHorizon;
-  /// Such loads leave the first of a DMA class's queues, if it has several, to transfers of what was
-  /// computed: a queue is in order, and these would wait for a long load that nobody needs yet.
-  bool keepsQueue = false;
+  Queues queues = Queues::Any;
   /// If set, buffers have these addresses, and `predecessors` keeps those that share bytes apart.
   const std::vector<int64_t> *addresses = nullptr;
   const Lists *predecessors = nullptr;

@@ -173,7 +173,7 @@ void Plan::orderSequence(Order how) {
   std::vector<uint32_t> order;
   if (how != Order::Written) {
     order = orderByConsumer();
-    if (how == Order::Ahead)
+    if (how != Order::ByConsumer)
       moveAhead(order);
   } else {
     order.resize(count);
@@ -197,6 +197,11 @@ void Plan::orderSequence(Order how) {
   position.resize(count);
   for (uint32_t at = 0; at < count; ++at)
     sequence[position[order[at]] = starts[place(at)]++] = order[at];
+  turn = position;
+  if (how == Order::VectorWritten)
+    for (uint32_t i = 0; i < count; ++i)
+      if (problem.graph.operations[i].engine == isa::Engine::Vector)
+        turn[i] = i;
 }
 
 void Plan::findLives() {

@@ -29,6 +29,9 @@ enum class Order : uint8_t {
   Written,    ///< As in the graph.
   ByConsumer, ///< Each just before the first that needs it, what takes longest to get first.
   Ahead,      ///< The same, but what must be transferred first comes earlier by what that takes.
+  /// As Ahead, but of what is ready vector engines take what comes first in the graph: there stands first
+  /// what matrix engines can go on with, and few stages of the work are left half done.
+  VectorWritten,
 };
 
 struct Plan {
@@ -43,6 +46,8 @@ struct Plan {
   /// Operations in a sequential order, where each load of what is there from the beginning (a DMA operation
   /// without predecessors) stands just before its first successor; and their positions in it.
   std::vector<uint32_t> sequence, position;
+  /// Of each operation: what an engine or a queue takes first of what is ready, least first.
+  std::vector<uint32_t> turn;
   /// Cycles for which the busiest engine works on what stands before a position.
   std::vector<int64_t> workBefore;
   Lists predecessors;

@@ -136,7 +136,10 @@ std::vector<Candidate> findTimelines(std::span<const Plan> plans, Diagnostics &d
   auto attempt = [&](size_t plan, const Attempt &how) {
     Candidate next{&plans[plan], listSchedule(plans[plan], how), how.addresses != nullptr};
     std::vector<Candidate> &best = found[plan];
-    if (next.timeline.order.size() != count)
+    auto isSame = [&](const Candidate &other) {
+      return other.timeline.cycles == next.timeline.cycles && other.timeline.order == next.timeline.order;
+    };
+    if (next.timeline.order.size() != count || std::ranges::any_of(best, isSame))
       return;
     best.insert(std::upper_bound(best.begin(), best.end(), next, isShorter), std::move(next));
     if (best.size() > most)
@@ -145,24 +148,24 @@ std::vector<Candidate> findTimelines(std::span<const Plan> plans, Diagnostics &d
   auto isShortest = [&](const std::vector<Candidate> &best) {
     return best.size() == most && best.back().timeline.cycles <= bound;
   };
-  // Where each class has one queue, both are the same.
+  // Where each class has one queue, all are the same.
   const bool hasQueues =
       std::ranges::any_of(written.problem.limits.dma, [](const DmaLimit &dma) { return dma.queues > 1; });
   size_t left = 1 + attemptedOperations / (count + 1);
   for (int64_t horizon : horizons)
     for (double share : aheadShares)
-      for (int keepsQueue = 0; keepsQueue <= hasQueues; ++keepsQueue)
+      for (Queues queues : {Queues::Any, Queues::Apart, Queues::FirstIsKept})
         for (size_t plan = 0; plan < plans.size(); ++plan)
-          if (left > 0 && !isShortest(found[plan])) {
-            attempt(plan, {share, horizon, keepsQueue == 1});
+          if (left > 0 && (hasQueues || queues == Queues::Any) && !isShortest(found[plan])) {
+            attempt(plan, {share, horizon, queues});
             --left;
           }
   auto isFound = [&] { return std::ranges::any_of(found, [](auto &best) { return !best.empty(); }); };
   if (!isFound())
-    attempt(0, {0, noHorizon, false});
+    attempt(0, {0, noHorizon});
   if (!isFound())
     if (const auto packed = packSequential(written, diagnostics))
-      attempt(0, {0, noHorizon, false, &packed->addresses, &packed->predecessors});
+      attempt(0, {0, noHorizon, Queues::Any, &packed->addresses, &packed->predecessors});
   std::vector<Candidate> result;
   for (std::vector<Candidate> &best : found)
     std::ranges::move(best, std::back_inserter(result));
@@ -321,7 +324,7 @@ std::optional<Solution> schedule(const Problem &problem, Diagnostics &diagnostic
   if (!fits(plans.front(), diagnostics))
     return std::nullopt;
   Diagnostics unused;
-  for (Order order : {Order::ByConsumer, Order::Ahead}) {
+  for (Order order : {Order::ByConsumer, Order::Ahead, Order::VectorWritten}) {
     plans.emplace_back(problem, order);
     if (!fits(plans.back(), unused))
       plans.pop_back();
