@@ -331,12 +331,29 @@ private:
            graph.buffers[r.memory->buffers.front()].core == frame.core;
   }
 
+  bool isConstant(const Memory &memory) const {
+    const uint32_t dram = graph.buffers[memory.buffers.front()].dram;
+    return dram != isa::none && graph.dram[dram].role == isa::Role::Constant;
+  }
+
   /// Calls `piece` for the pieces of a copy, each inside one shard, in the order in which they should come.
   void forEachTransfer(const MemoryView &source, const MemoryView &target,
                        llvm::function_ref<void(const MemoryView &, const MemoryView &)> piece) const {
     auto inShards = [&](const MemoryView &from, const MemoryView &to) { forEachPiece(from, to, piece); };
-    if (isReachedByAll(source) &&
-        int64_t(byteSize(source.memory->type, source.elements())) >= bytesWorthParts)
+    const auto bytes = int64_t(byteSize(source.memory->type, source.elements()));
+    if (cores > 1 && isConstant(*source.memory) && bytes > bytesWorthParts) {
+      // A queue is in order: what is computed would wait for a long load that nobody needs yet. While other
+      // cores load too, it is long.
+      const int64_t rows = source.sizes[0], parts = llvm::divideCeil(bytes, bytesWorthParts);
+      const int64_t part = llvm::alignTo(llvm::divideCeil(rows, parts), 2); // Whole bytes, of any type.
+      for (int64_t first = 0; first < rows; first += part) {
+        MemoryView from = source, to = target;
+        from.offset += first * from.strides[0];
+        to.offset += first * to.strides[0];
+        from.sizes[0] = to.sizes[0] = std::min(part, rows - first);
+        inShards(from, to);
+      }
+    } else if (isReachedByAll(source) && bytes >= bytesWorthParts)
       sent.forEachArrival(source, target, inShards);
     else
       inShards(source, target);
