@@ -132,8 +132,11 @@ std::map<std::string, GroupPlan> groupPlans(mlir::func::FuncOp function) {
     if (!group || !cores || !blocks)
       return;
     GroupPlan &cut = cuts[group.getInt()];
-    for (auto [extent, part, block] :
-         llvm::zip_equal(op.getStaticLoopRanges(), cores.asArrayRef(), blocks.asArrayRef())) {
+    llvm::SmallVector<int64_t> extents = op.getStaticLoopRanges();
+    if (auto steps = op->getAttrOfType<mlir::DenseI64ArrayAttr>(tile::stepsAttr))
+      for (auto [extent, step] : llvm::zip_equal(extents, steps.asArrayRef()))
+        extent = step > 0 ? std::min(step, extent) : extent;
+    for (auto [extent, part, block] : llvm::zip_equal(extents, cores.asArrayRef(), blocks.asArrayRef())) {
       int64_t ofCore = part > 0 ? std::min(part, extent) : extent;
       cut.grid.push_back(llvm::divideCeil(extent, std::max<int64_t>(1, ofCore)));
       cut.blocks.push_back(block > 0 ? std::min(block, ofCore) : ofCore);

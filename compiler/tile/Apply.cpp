@@ -2,8 +2,10 @@
 #include "dialects/npu/IR/Npu.h"
 
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
+#include "mlir/Dialect/Bufferization/IR/Bufferization.h"
 #include "mlir/Dialect/MemRef/Transforms/Transforms.h"
 #include "mlir/Dialect/SCF/Transforms/TileUsingInterface.h"
+#include "mlir/Dialect/SCF/Utils/Utils.h"
 #include "mlir/Dialect/Tensor/Transforms/Transforms.h"
 #include "mlir/IR/Dominance.h"
 #include "mlir/IR/PatternMatch.h"
@@ -86,6 +88,26 @@ SmallVector<int64_t> atLeastOne(LinalgOp root, ArrayRef<int64_t> sizes) {
   return result;
 }
 
+/// Cuts the group of `root` into its steps, groups of their own, whose results are put together.
+LogicalResult applySteps(RewriterBase &rewriter, LinalgOp root) {
+  SmallVector<int64_t> steps(root->getAttrOfType<DenseI64ArrayAttr>(stepsAttr).asArrayRef());
+  root->removeAttr(stepsAttr);
+  for (OpOperand &init : root.getDpsInitsMutable())
+    if (auto empty = init.get().getDefiningOp<tensor::EmptyOp>()) {
+      rewriter.setInsertionPoint(root);
+      init.set(bufferization::AllocTensorOp::create(rewriter, empty.getLoc(), empty.getType(), ValueRange()));
+    }
+  FailureOr<TilingInterface> tiled =
+      tileAndFuse(rewriter, cast<TilingInterface>(root.getOperation()), steps,
+                  scf::SCFTilingOptions::LoopType::ForOp, sameGroup(root->getAttr(groupAttr)));
+  if (failed(tiled))
+    return failure();
+  while (auto loop = (*tiled)->getParentOfType<scf::ForOp>())
+    if (failed(loopUnrollFull(loop)))
+      return loop.emitError("cannot be unrolled into steps");
+  return success();
+}
+
 void cleanUp(func::FuncOp function) {
   RewritePatternSet patterns(function.getContext());
   tensor::populateFoldTensorEmptyPatterns(patterns);
@@ -108,7 +130,15 @@ void cleanUp(func::FuncOp function) {
 LogicalResult npuc::tile::applyTiles(func::FuncOp function) {
   IRRewriter rewriter(function.getContext());
   using LoopType = scf::SCFTilingOptions::LoopType;
-  SmallVector<LinalgOp> roots;
+  SmallVector<LinalgOp> stepped, roots;
+  for (LinalgOp op : function.getBody().getOps<LinalgOp>())
+    if (op->hasAttr(stepsAttr))
+      stepped.push_back(op);
+  for (LinalgOp root : llvm::reverse(stepped))
+    if (failed(applySteps(rewriter, root)))
+      return failure();
+  if (!stepped.empty())
+    cleanUp(function);
   for (LinalgOp op : function.getBody().getOps<LinalgOp>())
     if (op->hasAttr(coresAttr))
       roots.push_back(op);

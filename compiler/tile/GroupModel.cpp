@@ -62,12 +62,25 @@ struct GroupModel::Load {
   double share = 1;     ///< Of the tensor, that a core reads.
 };
 
-GroupModel::GroupModel(const Group &group, const Prices &prices) : group(group), prices(prices) {
+GroupModel::GroupModel(const Group &group, const Prices &prices, int64_t step)
+    : group(group), prices(prices), isStep(step > 0) {
   for (LinalgOp op : llvm::reverse(group.operations))
     members.insert(op);
   along = loopsAlong(group.root(), members);
   cuttable = cuttableLoops(group.root(), members);
   rootExtents = LinalgOp(group.root()).getStaticLoopRanges();
+  if (isStep)
+    rootExtents.front() = step;
+  multipliesByConstants = llvm::any_of(group.operations, [](LinalgOp op) {
+    return isContraction(op) && llvm::any_of(op.getDpsInputs(), isConstantTensor);
+  });
+}
+
+bool GroupModel::hasRows() const {
+  LinalgOp root = group.root();
+  AffineMap map = root.getMatchingIndexingMap(root.getDpsInitOperand(0));
+  return root.getNumDpsInits() == 1 && map.getNumResults() > 1 && cuttable.test(0) &&
+         map.getResult(0) == getAffineDimExpr(0, root.getContext());
 }
 
 SmallVector<int64_t> GroupModel::perCore(ArrayRef<int64_t> cores) const {
@@ -153,6 +166,8 @@ int64_t GroupModel::workingSet(const Cut &cut) const {
 }
 
 int64_t GroupModel::runOf(LinalgOp op, OpOperand &operand, ArrayRef<int64_t> cores) const {
+  if (isStep)
+    return 0; // A core has a run in each step.
   // As the cut of a tensor's leading dimensions by the grid's loops in order: single ones before the last.
   SmallVector<int> cutLoops;
   for (auto [loop, tile] : llvm::enumerate(cores))
@@ -206,6 +221,8 @@ std::vector<GroupModel::Load> GroupModel::loads(const Cut &cut) const {
       Load load;
       load.value = viewed(input->get());
       // Loaded outside of the block loops that it does not depend on, but for those around one that it does.
+      // A constant stays there while all rows go by.
+      const bool staysOutside = byRows && isConstantTensor(input->get());
       AffineMap map = op.getMatchingIndexingMap(input);
       int64_t trips = 1;
       SmallVector<bool> depends(rootExtents.size());
@@ -213,9 +230,10 @@ std::vector<GroupModel::Load> GroupModel::loads(const Cut &cut) const {
         if (rootLoops[loop] >= 0 && map.isFunctionOfDim(loop))
           depends[rootLoops[loop]] = true;
       for (size_t loop = 0; loop < rootExtents.size(); ++loop) {
-        trips *= llvm::divideCeil(core[loop], block[loop]);
+        int64_t blocks = llvm::divideCeil(core[loop], block[loop]);
+        trips *= blocks;
         if (depends[loop]) {
-          load.times = trips;
+          load.times = blocks > 1 || !staysOutside ? trips : load.times;
           load.distinct *= llvm::divideCeil(rootExtents[loop], core[loop]);
         }
       }
@@ -238,17 +256,14 @@ std::vector<GroupModel::Load> GroupModel::loads(const Cut &cut) const {
   return loads;
 }
 
-double GroupModel::cycles(const Cut &cut, const ProducedTensors &produced, double dramShare) const {
-  SmallVector<int64_t> core = perCore(cut.cores), block = blockExtents(cut);
-  int64_t blocks = 1;
-  for (auto [extent, part] : llvm::zip_equal(core, block))
-    blocks *= llvm::divideCeil(extent, part);
-  // One block's work of each engine.
-  double matrix = 0, vector = 0;
+/// One block's work of each engine.
+GroupModel::BlockWork GroupModel::blockWork(const Cut &cut) const {
+  SmallVector<int64_t> block = blockExtents(cut);
+  BlockWork work;
   for (LinalgOp op : group.operations) {
     SmallVector<int64_t> extents = extentsOf(op, block);
     if (!isContraction(op)) {
-      vector += prices.compute(op, extents);
+      work.vector += prices.compute(op, extents);
       continue;
     }
     int64_t parts = 1;
@@ -257,8 +272,17 @@ double GroupModel::cycles(const Cut &cut, const ProducedTensors &produced, doubl
         parts *= llvm::divideCeil(extent, part);
         extent = part;
       }
-    matrix += parts * prices.compute(op, extents);
+    work.matrix += parts * prices.compute(op, extents);
   }
+  return work;
+}
+
+double GroupModel::cycles(const Cut &cut, const ProducedTensors &produced, double dramShare) const {
+  SmallVector<int64_t> core = perCore(cut.cores), block = blockExtents(cut);
+  int64_t blocks = 1;
+  for (auto [extent, part] : llvm::zip_equal(core, block))
+    blocks *= llvm::divideCeil(extent, part);
+  BlockWork work = blockWork(cut);
 
   // Transfers: constants may come long before they are needed; the rest waits for its producer.
   double dma = 0, dram = 0, first = 0;
@@ -297,9 +321,31 @@ double GroupModel::cycles(const Cut &cut, const ProducedTensors &produced, doubl
   Produced result = leaves(cut);
   if (!result.chunk)
     dma += result.writeOut;
-  double busiest = std::max({blocks * matrix, blocks * vector, dma / prices.queues, dram});
-  double untilNext = matrix > 0 ? untilUsed * (matrix + vector) : 0;
-  return busiest + dramShare * dram + matrix + vector - std::max(matrix, vector) + first + untilNext;
+  double busiest = std::max({blocks * work.matrix, blocks * work.vector, dma / prices.queues, dram});
+  // Of equal cuts that is better which finishes the first dimension's first part in one block.
+  int64_t blocksOfPart = 1;
+  for (size_t loop = 1; loop < core.size(); ++loop)
+    blocksOfPart *= llvm::divideCeil(core[loop], block[loop]);
+  const bool ordersCount = prices.hasShared && multipliesByConstants && blocksOfPart > 1;
+  double untilNext = work.matrix > 0 ? untilUsed * (work.matrix + work.vector) + (ordersCount ? 1 : 0) : 0;
+  return busiest + dramShare * dram + work.alone() + first + untilNext;
+}
+
+Produced GroupModel::readByRows(const ProducedTensors &produced) const {
+  Produced most;
+  for (LinalgOp op : group.operations)
+    for (OpOperand *input : op.getDpsInputOperands()) {
+      auto left = produced.find(viewed(input->get()));
+      if (left == produced.end() || left->second.rows <= most.rows)
+        continue;
+      // Rows of what is read, which a reshape may have changed, by the root's first loop.
+      auto shape = cast<ShapedType>(input->get().getType()).getShape(),
+           whole = cast<ShapedType>(left->first.getType()).getShape();
+      auto first = dyn_cast<AffineDimExpr>(op.getMatchingIndexingMap(input).getResult(0));
+      if (first && along.find(op)->second[first.getPosition()] == 0 && shape.front() == whole.front())
+        most = left->second;
+    }
+  return most;
 }
 
 bool GroupModel::leavesChip(const Cut &cut) const {
@@ -316,5 +362,9 @@ Produced GroupModel::leaves(const Cut &cut) const {
   result.chunk = runOf(root, *init, cut.cores);
   int64_t bytes = bytesOf(init->get(), elements(root, *init, perCore(cut.cores)));
   result.writeOut = prices.transfer(prices.hasShared ? Place::Shared : Place::Dram, bytes);
+  if (!hasRows() || (!isStep && (cut.cores.front() != 0 || cut.blocks.front() == 0)))
+    return result;
+  result.rows = isStep ? rootExtents.front() : cut.blocks.front();
+  result.lag = blockWork(cut).alone() + result.writeOut;
   return result;
 }

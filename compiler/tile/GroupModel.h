@@ -5,6 +5,7 @@
 #include "compiler/tile/Plan.h"
 #include "compiler/tile/Prices.h"
 
+#include <algorithm>
 #include <vector>
 
 namespace npuc::tile {
@@ -20,6 +21,11 @@ struct Produced {
   int64_t chunk = 0;
   /// Cycles for a core to write its part to where all cores reach it.
   double writeOut = 0;
+  /// Elements of its first dimension that all cores together finish at a time, in order, so that what reads
+  /// it in this way can begin with the first of them; 0 if nothing is finished before all is.
+  int64_t rows = 0;
+  /// If so: cycles from the last work of the busiest engine until the last rows can be read.
+  double lag = 0;
 };
 using ProducedTensors = llvm::DenseMap<mlir::Value, Produced>;
 
@@ -28,7 +34,11 @@ mlir::Value viewed(mlir::Value value);
 
 class GroupModel {
 public:
-  GroupModel(const Group &group, const Prices &prices);
+  /// `step`: extent of the root's first loop in one of the steps that the group is done in; 0: in one.
+  GroupModel(const Group &group, const Prices &prices, int64_t step = 0);
+
+  /// From now on only of cuts by rows alone: those of columns are none of blocks.
+  void cutByRows() { byRows = true; }
 
   const llvm::SmallBitVector &cuttableRootLoops() const { return cuttable; }
   const llvm::SmallVector<int64_t> &extents() const { return rootExtents; }
@@ -53,6 +63,12 @@ public:
   /// compute runs of it that they could keep.
   bool leavesChip(const Cut &cut) const;
 
+  /// The root's first loop runs over the first dimension of its result and can be cut: rows.
+  bool hasRows() const;
+
+  /// Of what the group reads along its rows, how that of most rows at a time was left.
+  Produced readByRows(const ProducedTensors &produced) const;
+
   /// How the root's result is left by a cut.
   Produced leaves(const Cut &cut) const;
 
@@ -66,6 +82,12 @@ public:
 
 private:
   struct Load;
+  struct BlockWork {
+    double matrix = 0, vector = 0;
+    /// What the busier engine does not hide.
+    double alone() const { return std::min(matrix, vector); }
+  };
+  BlockWork blockWork(const Cut &cut) const;
   bool isOutside(mlir::Value value) const;
   std::vector<Load> loads(const Cut &cut) const;
   int64_t elements(mlir::linalg::LinalgOp op, mlir::OpOperand &operand,
@@ -78,6 +100,7 @@ private:
   LoopsAlong along;
   llvm::SmallBitVector cuttable;
   llvm::SmallVector<int64_t> rootExtents;
+  bool isStep, multipliesByConstants, byRows = false;
 };
 
 } // namespace npuc::tile

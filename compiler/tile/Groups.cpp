@@ -22,21 +22,6 @@ Value stripWidening(Value value) {
   return value;
 }
 
-/// A tensor that is the same in every launch: an argument with a constant's role, or a view of one.
-bool isConstantTensor(Value value) {
-  while (Operation *op = value.getDefiningOp()) {
-    if (!isa<tensor::ExpandShapeOp, tensor::CollapseShapeOp, tensor::ExtractSliceOp>(op))
-      return false;
-    value = op->getOperand(0);
-  }
-  auto argument = cast<BlockArgument>(value);
-  auto function = dyn_cast<func::FuncOp>(argument.getOwner()->getParentOp());
-  if (!function)
-    return false;
-  auto role = function.getArgAttrOfType<StringAttr>(argument.getArgNumber(), "npu.role");
-  return role && role.getValue() == "constant";
-}
-
 bool hasConstantOperand(LinalgOp op) {
   return llvm::any_of(op.getDpsInputs(), isConstantTensor);
 }
@@ -133,6 +118,20 @@ bool npuc::tile::isContraction(LinalgOp op) {
            (a == body->getArgument(1) && b == body->getArgument(0));
   }
   return false;
+}
+
+bool npuc::tile::isConstantTensor(Value value) {
+  while (Operation *op = value.getDefiningOp()) {
+    if (!isa<tensor::ExpandShapeOp, tensor::CollapseShapeOp, tensor::ExtractSliceOp>(op))
+      return false;
+    value = op->getOperand(0);
+  }
+  auto argument = cast<BlockArgument>(value);
+  auto function = dyn_cast<func::FuncOp>(argument.getOwner()->getParentOp());
+  if (!function)
+    return false;
+  auto role = function.getArgAttrOfType<StringAttr>(argument.getArgNumber(), "npu.role");
+  return role && role.getValue() == "constant";
 }
 
 llvm::SmallBitVector npuc::tile::columnLoops(LinalgOp op) {

@@ -17,9 +17,11 @@ def ApplyTiles : Pass<"npuc-apply-tiles", "::mlir::func::FuncOp"> {
       …
     } {mapping = [#npu.core<0>]}
     ```
+
+    A group with `npu.steps` becomes several first, one for each step, whose results are put together in one tensor.
   }];
-  let dependentDialects = ["::mlir::affine::AffineDialect", "::mlir::scf::SCFDialect", "::mlir::tensor::TensorDialect",
-                           "::npuc::npu::NpuDialect"];
+  let dependentDialects = ["::mlir::affine::AffineDialect", "::mlir::bufferization::BufferizationDialect",
+                           "::mlir::scf::SCFDialect", "::mlir::tensor::TensorDialect", "::npuc::npu::NpuDialect"];
 }
 
 #endif

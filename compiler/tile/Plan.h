@@ -4,6 +4,9 @@
 // A plan is written as attributes on the operations, so that it can be printed, changed by hand and read
 // back:
 //   npu.group = 3 : i64          on every operation of a group
+//   npu.steps                    on the group's root, if the group is done in steps, each on all cores:
+//   extents of
+//                                its loops in one; 0 where a loop is not cut
 //   npu.cores, npu.blocks        on the group's root, its last operation: extents of its loops in a core's
 //   part, and
 //                                in a block of that; 0 where a loop is not cut
@@ -19,13 +22,16 @@
 
 namespace npuc::tile {
 
-inline constexpr llvm::StringLiteral groupAttr = "npu.group", coresAttr = "npu.cores",
-                                     blocksAttr = "npu.blocks",
+inline constexpr llvm::StringLiteral groupAttr = "npu.group", stepsAttr = "npu.steps",
+                                     coresAttr = "npu.cores", blocksAttr = "npu.blocks",
                                      contractionBlocksAttr = "npu.contraction_blocks",
                                      cyclesAttr = "npu.cycles";
 
 /// A multiplication and addition over reduction loops: `sums += lhs * rhs`, operands widened.
 bool isContraction(mlir::linalg::LinalgOp op);
+
+/// A tensor that is the same in every launch: an argument with a constant's role, or a view of one.
+bool isConstantTensor(mlir::Value value);
 
 /// Of a contraction, the loops that the second operand has and the first has not.
 llvm::SmallBitVector columnLoops(mlir::linalg::LinalgOp op);
