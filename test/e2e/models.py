@@ -17,7 +17,7 @@ MODELS = pathlib.Path(__file__).resolve().parent.parent / "models"
 # fp32 on the host; its sums are in another order than onnxruntime's.
 INTERPRETER = 1e-4
 # What each target stores floats in, and the error it is allowed: a few roundings of 2^-11 (fp16) or 2^-8 (bf16) in a row.
-TARGETS = {"atom": 4e-3, "sapeon-x330": 4e-3, "toy": 4e-3, "rngd": 3e-2}
+TARGETS = {"atom": 4e-3, "sapeon-x330": 4e-3, "toy": 4e-3, "rngd": 3e-2, "cuda:sm_80": 4e-3}
 COMPILED = ["bert-tiny-cls-dynamo23", "bert-tiny-cls-eager-ts11", "bert-tiny-cls-ts", "clip-text-tiny-dynamo",
             "gemma2-tiny-eager-ts", "gpt2-tiny-dynamo", "gpt2-tiny-ts", "llama-tiny-dynamo", "llama-tiny-dynamo23",
             "llama-tiny-ts", "qwen2-tiny-onnxruntime", "roberta-tiny-ts", "t5-tiny-decoder-with-past-ts",
@@ -97,7 +97,8 @@ def cases(build, scratch):
             for target, limit, options in devices:
                 artifact = model / "model.npa"
                 compile_ = [tools / "npuc", "compile", model / "model.onnx", *shapes, f"--target={target}", *options, "-o", artifact]
-                simulate = [tools / "npurun", artifact, f"--inputs={inputs}", f"--outputs={outputs}"]
+                device = ["--device=ptx-sim"] if target.startswith("cuda:") else []
+                simulate = [tools / "npurun", artifact, *device, f"--inputs={inputs}", f"--outputs={outputs}"]
                 name = f"{fixture.name}/{number}/{target}{'/int8' if options else ''}"
                 yield (name, *judge([compile_, simulate], outputs, expected, limit))
                 for file in (artifact, outputs):
