@@ -93,6 +93,8 @@ public:
                                              Diagnostics &diagnostics);
   ~Compilation();
 
+  /// Whether the target's programs go through `level`; if not, an error.
+  bool hasLevel(Level level, Diagnostics &diagnostics) const;
   /// Lowers to `level`; false, and errors, if that cannot be done.
   bool lowerTo(Level level, Diagnostics &diagnostics);
   Level level() const;
