@@ -68,10 +68,10 @@ def sanitized(build, scratch):
 
 
 def conformance(build, scratch):
-    """ONNX's operator tests on the interpreter, and compiled for a target with fp16 and one with bf16."""
+    """ONNX's operator tests on the interpreter, and compiled for a target with fp16, one with bf16, and a GPU."""
     program = os.path.join(build, "tests", "conformance", "npuc_conformance")
-    for device in ("interpreter", "atom", "rngd") if os.path.exists(program) else ():
-        report = os.path.join(scratch, f"conformance-{device}.xml")
+    for device in ("interpreter", "atom", "rngd", "cuda:sm_80") if os.path.exists(program) else ():
+        report = os.path.join(scratch, f"conformance-{device.replace(':', '-')}.xml")
         target = [] if device == "interpreter" else [f"--target={device}"]
         yield from junit(f"conformance/{device}", [program, "--junit", report] + target, report)
 

@@ -349,14 +349,19 @@ Level Compilation::nextLevel() const {
   return leaves ? Level::Ptx : static_cast<Level>(static_cast<int>(state_->level) + 1);
 }
 
+bool Compilation::hasLevel(Level level, Diagnostics &diagnostics) const {
+  bool isGpu = state_->target.has_gpu();
+  if (level <= Level::Linalg || isGpu == (level == Level::Ptx))
+    return true;
+  diagnostics.error("target " + state_->target.name(), "has no level '" + std::string(name(level)) + "'",
+                    isGpu ? "a program for a GPU goes from linalg to ptx" : "only programs for GPUs are PTX");
+  return false;
+}
+
 bool Compilation::lowerTo(Level level, Diagnostics &diagnostics) {
   Forward forward(state_->context, diagnostics);
-  bool isGpu = state_->target.has_gpu();
-  if (level > Level::Linalg && (isGpu ? level < Level::Ptx : level == Level::Ptx)) {
-    diagnostics.error("target " + state_->target.name(), "has no level '" + std::string(name(level)) + "'",
-                      isGpu ? "a program for a GPU goes from linalg to ptx" : "only programs for GPUs are PTX");
+  if (!hasLevel(level, diagnostics))
     return false;
-  }
   while (state_->level < level) {
     Level next = nextLevel();
     bool done = false;

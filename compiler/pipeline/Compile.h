@@ -36,7 +36,8 @@ std::string_view name(Precision precision);
 std::optional<Precision> precisionFromName(std::string_view name);
 std::vector<std::string> precisionNames();
 
-/// The levels of docs/architecture.md, in order. A program for a GPU goes from Linalg to Ptx, any other to Isa.
+/// The levels of docs/architecture.md, in order. A program for a GPU goes from Linalg to Ptx, any other to
+/// Isa.
 enum class Level : uint8_t { Nn, Linalg, Tiled, Npu, Graph, Isa, Ptx };
 std::string_view name(Level level);
 std::optional<Level> levelFromName(std::string_view name);
@@ -95,6 +96,8 @@ public:
                                              Diagnostics &diagnostics);
   ~Compilation();
 
+  /// Whether the target's programs go through `level`; if not, an error.
+  bool hasLevel(Level level, Diagnostics &diagnostics) const;
   /// Lowers to `level`; false, and errors, if that cannot be done.
   bool lowerTo(Level level, Diagnostics &diagnostics);
   Level level() const;
@@ -130,7 +133,8 @@ public:
 
   /// What quantization does, if the options asked for a report; null otherwise.
   const quantize::Report *report() const;
-  /// At Level::Isa: adds to the report what is saved of time and energy, by compiling the model in floats.
+  /// At programLevel(): adds to the report what is saved of time and energy, by compiling the model in
+  /// floats. Of a GPU neither is known without one, which the report then says.
   void addSaved();
 
   /// Imported `byNodes`: quantizes as --precision=int8 does and writes the model with QuantizeLinear and
@@ -140,7 +144,8 @@ public:
   /// The bytes of a constant of the program (index among its buffers), as the device wants them.
   std::optional<std::vector<std::byte>> constant(uint32_t buffer, Diagnostics &diagnostics) const;
 
-  /// Writes the artifact, which is at its programLevel(); constants are read, converted and written one at a time.
+  /// Writes the artifact, which is at its programLevel(); constants are read, converted and written one at a
+  /// time.
   bool write(const std::string &path, bool withConstants, Diagnostics &diagnostics) const;
   /// The same, in memory.
   std::optional<std::string> encode(bool withConstants, Diagnostics &diagnostics) const;

@@ -84,6 +84,12 @@ bool Compilation::State::checkCalibration(bool wanted, Diagnostics &diagnostics)
   else if (options.maxLoss && *options.maxLoss < 1 && !hasSamples)
     diagnostics.error("--max-loss", "needs samples to measure on", "",
                       "--calibration=FILE.npz, with arrays named as the model's inputs");
+  if (target.has_gpu() && (options.minCosine || options.maxSlowdown))
+    diagnostics.error(
+        options.minCosine ? "--min-cosine" : "--max-slowdown",
+        "cannot choose formats for target " + target.name(),
+        "the times of formats come from a simulator of the target, and GPUs have one that knows no time",
+        "choose formats by --precision or --precision-table; npuc compare --between compares their errors");
   if (options.report && own)
     diagnostics.error("--quantization-report", "the model is quantized already",
                       "what its floats were is not known");
@@ -335,6 +341,10 @@ const quantize::Report *Compilation::report() const {
 void Compilation::addSaved() {
   State &state = *state_;
   quantize::Report &report = *state.reported;
+  if (state.target.has_gpu()) {
+    report.whyNotSaved = "what a GPU takes is measured on one, by npurun";
+    return;
+  }
   if (!target::matrixType(state.target, ElementType::F16) &&
       !target::matrixType(state.target, ElementType::BF16)) {
     report.whyNotSaved = "target " + state.target.name() + " multiplies no floats";

@@ -4,6 +4,7 @@
 #include "compiler/interpret/Elements.h"
 #include "compiler/pipeline/Check.h"
 #include "compiler/pipeline/Compile.h"
+#include "runtime/cuda/Simulated.h"
 #include "runtime/device/Runtime.h"
 #include "runtime/npu_sim/NpuSim.h"
 
@@ -35,7 +36,8 @@ public:
     options->threads = 1;
     options->checks = true;
     deviceOptions_ = options;
-    device_ = npu_sim::createDevice(*options, diagnostics);
+    npu_ = npu_sim::createDevice(*options, diagnostics);
+    gpu_ = cuda::createPtxSim(*options, diagnostics);
     // Constants of the model are written into a copy of it.
     std::string pattern = fs::temp_directory_path() / "npuc-conformance-XXXXXX";
     scratch_ = mkdtemp(pattern.data());
@@ -87,7 +89,7 @@ private:
     Diagnostics errors;
     std::unique_ptr<pipeline::Compilation> compilation = pipeline::Compilation::import(path, options, errors);
     std::optional<std::string> artifact;
-    if (compilation && compilation->lowerTo(pipeline::Level::Isa, errors))
+    if (compilation && compilation->lowerTo(compilation->programLevel(), errors))
       artifact = compilation->encode(true, errors);
     refused = true;
     if (report->targets.front().runs() != artifact.has_value())
@@ -110,7 +112,7 @@ private:
     Diagnostics diagnostics;
     auto artifact = artifact::Artifact::fromMemory({aligned, encoded.size()}, "the model", diagnostics);
     auto session =
-        artifact ? runtime::Session::create(device_, deviceOptions_,
+        artifact ? runtime::Session::create(artifact->target().has_gpu() ? gpu_ : npu_, deviceOptions_,
                                             std::make_shared<runtime::Program>(artifact, 0), diagnostics)
                  : nullptr;
     refused = true;
@@ -140,9 +142,9 @@ private:
       if (!session->bind(runtime::Role::Output, i, arrays.back().data, nullptr, diagnostics))
         return message(diagnostics);
     }
+    refused = false; // What a simulator finds in a run is as wrong as other numbers are.
     if (!session->run(diagnostics))
       return message(diagnostics);
-    refused = false;
     for (size_t i = 0; i < results.size(); ++i)
       if (std::string what = difference(interpret::fromArray(*bound[i]),
                                         interpret::fromElements(outputs[i].value), allowed, pool);
@@ -153,7 +155,7 @@ private:
 
   std::string target_;
   std::shared_ptr<const device::Options> deviceOptions_;
-  std::shared_ptr<device::Device> device_;
+  std::shared_ptr<device::Device> npu_, gpu_; ///< Simulators.
   fs::path scratch_;
 };
 

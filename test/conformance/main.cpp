@@ -180,9 +180,10 @@ int main(int argc, char **argv) {
   app.add_option("filter", filter, "Only tests whose name contains this");
   CLI11_PARSE(app, argc, argv);
 
+  std::string list = target; // A file's name.
+  std::ranges::replace(list, ':', '-');
   auto interpreted = readExpectedFailures(folder + "/expected-failures.txt");
-  auto expected =
-      target.empty() ? interpreted : readExpectedFailures(folder + "/failures-" + target + ".txt");
+  auto expected = target.empty() ? interpreted : readExpectedFailures(folder + "/failures-" + list + ".txt");
   std::vector<std::string> names;
   std::error_code error;
   for (const auto &entry : fs::directory_iterator(data, error))

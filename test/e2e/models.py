@@ -12,12 +12,18 @@ import sys
 import numpy as np
 import onnxruntime
 
+import ptxas
+
 MODELS = pathlib.Path(__file__).resolve().parent.parent / "models"
 
 # fp32 on the host; its sums are in another order than onnxruntime's.
 INTERPRETER = 1e-4
 # What each target stores floats in, and the error it is allowed: a few roundings of 2^-11 (fp16) or 2^-8 (bf16) in a row.
-TARGETS = {"atom": 4e-3, "sapeon-x330": 4e-3, "toy": 4e-3, "rngd": 3e-2}
+TARGETS = {"atom": 4e-3, "sapeon-x330": 4e-3, "toy": 4e-3, "rngd": 3e-2, "cuda:sm_80": 4e-3}
+# A GPU's programs run on ptx-sim, of each model with one set of inputs and of decoders also with one of cached positions; ptxas tries
+# the kernels. Programs for newer GPUs differ little: one model does for them.
+GPU, GPU_INPUTS = "cuda:sm_80", ["0", "3"]
+NEWER_GPUS = {"llama-tiny-ts/0": ["cuda:sm_86", "cuda:sm_89", "cuda:sm_90"]}
 COMPILED = ["bert-tiny-cls-dynamo23", "bert-tiny-cls-eager-ts11", "bert-tiny-cls-ts", "clip-text-tiny-dynamo",
             "gemma2-tiny-eager-ts", "gpt2-tiny-dynamo", "gpt2-tiny-ts", "llama-tiny-dynamo", "llama-tiny-dynamo23",
             "llama-tiny-ts", "qwen2-tiny-onnxruntime", "roberta-tiny-ts", "t5-tiny-decoder-with-past-ts",
@@ -28,8 +34,9 @@ SEEDED = {"whisper-tiny-encoder-ts": {"input_features": [1, 80, 3000]}}
 # ways to requantize. Steps are 1/127 to 1/255 of a range; the greatest errors of a few thousand sums are a few steps.
 INTEGERS = {"llama-tiny-ts": ["0", "3"], "vit-tiny-ts": ["0"], "whisper-tiny-encoder-ts": ["0"]}
 INTEGER_TARGETS = {"atom": 5e-2, "sapeon-x220": 5e-2, "warboy": 5e-2, "rngd": 5e-2}
-# Of real dimensions, which on 2 cores of 4 by 4 multipliers are minutes of simulation.
+# Of real dimensions, which on 2 cores of 4 by 4 multipliers, or as each thread of a GPU, are minutes of simulation.
 LARGE = ["whisper-tiny-encoder-ts"]
+LARGE_FOR = ["toy", GPU]
 
 
 def call(command):
@@ -91,15 +98,24 @@ def cases(build, scratch):
             if fixture.name not in COMPILED:
                 continue
             shapes = [f"--shape={name}={'x'.join(map(str, array.shape))}" for name, array in np.load(inputs).items()]
-            devices = [(target, limit, []) for target, limit in TARGETS.items() if target != "toy" or fixture.name not in LARGE]
+            devices = [(target, limit, []) for target, limit in TARGETS.items() if target not in LARGE_FOR or fixture.name not in LARGE]
+            if number not in GPU_INPUTS:
+                devices = [device for device in devices if device[0] != GPU]
+            devices += [(target, TARGETS[GPU], []) for target in NEWER_GPUS.get(f"{fixture.name}/{number}", [])]
             if number in INTEGERS.get(fixture.name, []):
                 devices += [(target, limit, ["--precision=int8", f"--calibration={inputs}"]) for target, limit in INTEGER_TARGETS.items()]
             for target, limit, options in devices:
-                artifact = model / "model.npa"
+                artifact, levels = model / "model.npa", model / "levels"
                 compile_ = [tools / "npuc", "compile", model / "model.onnx", *shapes, f"--target={target}", *options, "-o", artifact]
                 simulate = [tools / "npurun", artifact, f"--inputs={inputs}", f"--outputs={outputs}"]
+                is_gpu = target.startswith("cuda:")
+                if is_gpu:
+                    compile_.append(f"--dump-dir={levels}")
+                    simulate.append("--device=ptx-sim")
                 name = f"{fixture.name}/{number}/{target}{'/int8' if options else ''}"
                 yield (name, *judge([compile_, simulate], outputs, expected, limit))
+                if is_gpu:
+                    yield ptxas.case(f"{name}/ptxas", levels / "6-ptx.txt", target)
                 for file in (artifact, outputs):
                     if os.path.exists(file):
                         os.remove(file)

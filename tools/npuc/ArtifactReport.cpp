@@ -8,6 +8,7 @@
 
 #include <filesystem>
 #include <map>
+#include <set>
 
 namespace npuc::tool {
 namespace {
@@ -107,6 +108,56 @@ std::string commandText(const Json &commands) {
   return out;
 }
 
+/// What the compiler made for a GPU: each launch, and by nodes what is launched for them.
+void addLaunches(const artifact::Artifact &artifact, const artifact::EntryPoint &entry, Json &json) {
+  std::set<std::string> kernels;
+  std::map<std::string, Json> byNodes;
+  json["launches"] = Json::array();
+  for (const artifact::KernelLaunch &launch : entry.launches()) {
+    auto blocks = uint64_t{launch.grid(0)} * launch.grid(1) * launch.grid(2);
+    auto threads = uint64_t{launch.block(0)} * launch.block(1) * launch.block(2);
+    kernels.insert(launch.kernel());
+    json["launches"].push_back({{"kernel", launch.kernel()},
+                                {"nodes", launch.source()},
+                                {"grid", {launch.grid(0), launch.grid(1), launch.grid(2)}},
+                                {"block", {launch.block(0), launch.block(1), launch.block(2)}},
+                                {"shared_bytes", launch.shared_bytes()}});
+    Json &nodes =
+        byNodes
+            .try_emplace(
+                launch.source(),
+                Json{{"name", launch.source()}, {"launches", 0}, {"threads", 0}, {"shared_bytes", 0}})
+            .first->second;
+    nodes["launches"] = nodes["launches"].get<uint64_t>() + 1;
+    nodes["threads"] = nodes["threads"].get<uint64_t>() + blocks * threads;
+    nodes["shared_bytes"] = std::max(nodes["shared_bytes"].get<uint64_t>(), uint64_t{launch.shared_bytes()});
+  }
+  json["kernel_count"] = kernels.size();
+  json["ptx_bytes"] = artifact.section(entry.ptx()).size();
+  const artifact::Statistics &bound = entry.statistics();
+  json["lower_bound_cycles"] =
+      std::max({bound.multiply_add_cycles(), bound.vector_cycles(), bound.dram_cycles()});
+  json["operators"] = Json::array();
+  for (auto &[name, nodes] : byNodes)
+    json["operators"].push_back(std::move(nodes));
+}
+
+std::string launchText(const Json &json) {
+  std::string out = fmt::format("\n{} launches of {} kernels, {} bytes of PTX\n", json["launches"].size(),
+                                json["kernel_count"].get<uint64_t>(), json["ptx_bytes"].get<uint64_t>());
+  out += fmt::format("lower bound {:.0f} cycles, by the target's figures; the time is measured by npurun\n",
+                     json["lower_bound_cycles"].get<double>());
+  out += fmt::format("\n{:>16} {:>8} {:>8}  kernel (nodes)\n", "blocks", "threads", "shared");
+  for (const Json &launch : json["launches"])
+    out += fmt::format("{:>16} {:>8} {:>8}  {} ({})\n",
+                       fmt::format("{}", fmt::join(launch["grid"].get<std::vector<uint32_t>>(), "x")),
+                       launch["block"][0].get<uint64_t>() * launch["block"][1].get<uint64_t>() *
+                           launch["block"][2].get<uint64_t>(),
+                       launch["shared_bytes"].get<uint64_t>(), launch["kernel"].get<std::string>(),
+                       launch["nodes"].get<std::string>());
+  return out;
+}
+
 /// The fullest of each kind of memory.
 std::string memoryText(const Json &memories) {
   std::map<std::string, Json> fullest;
@@ -135,11 +186,6 @@ std::optional<ArtifactReport> reportArtifact(const std::string &path, const std:
     return std::nullopt;
   const artifact::EntryPoint &entry = artifact->entryPoint(*at);
   const isa::Program &program = artifact->program(*at);
-  std::optional<timing::Timeline> timeline = timing::simulate(program, artifact->target(), {}, diagnostics);
-  if (!timeline)
-    return std::nullopt;
-  std::unique_ptr<device::Profile> profile = npu_sim::makeProfile(artifact, *at, std::move(*timeline));
-
   ArtifactReport report;
   Json &json = report.json;
   json["schema_version"] = 1;
@@ -156,6 +202,15 @@ std::optional<ArtifactReport> reportArtifact(const std::string &path, const std:
   json["registers"] = Json::array();
   for (const isa::Register &one : program.registers)
     json["registers"].push_back({{"name", one.name}, {"least", one.least}, {"greatest", one.greatest}});
+  if (artifact->target().has_gpu()) {
+    addLaunches(*artifact, entry, json);
+    report.text = headText(json) + launchText(json);
+    return report;
+  }
+  std::optional<timing::Timeline> timeline = timing::simulate(program, artifact->target(), {}, diagnostics);
+  if (!timeline)
+    return std::nullopt;
+  std::unique_ptr<device::Profile> profile = npu_sim::makeProfile(artifact, *at, std::move(*timeline));
   json["commands"] = commandsJson(program);
   json["memories"] = memoriesJson(entry);
   json.update(Json::parse(profile->json()));

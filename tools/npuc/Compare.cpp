@@ -22,7 +22,7 @@ namespace {
 
 struct Options {
   ModelOptions model;
-  std::string inputs;
+  std::string inputs, device;
   std::optional<double> tolerance;
   std::vector<std::string> between; ///< Two settings, or none.
   bool json = false;
@@ -72,8 +72,31 @@ struct Row {
   Difference difference;
 };
 
-nlohmann::ordered_json toJson(const Options &options, const std::vector<Row> &rows, double tolerance,
-                              const Row *first) {
+/// What the artifact runs on, and its name: the one asked for, or the artifact's own; where this machine has
+/// no GPU its simulator, with the reason.
+struct Chosen {
+  npurt::Device device;
+  std::string name, why;
+};
+
+Chosen chooseDevice(const Options &options, const npurt::Artifact &artifact) {
+  npurt_device_options deviceOptions{};
+  deviceOptions.size = sizeof deviceOptions;
+  deviceOptions.threads = options.model.compile.threads;
+  const std::string name = options.device.empty() ? artifact.device() : options.device;
+  try {
+    return {npurt::Device(name, &deviceOptions), name, ""};
+  } catch (const npurt::Error &error) {
+    if (name != "cuda" || !options.device.empty())
+      throw;
+    std::string why = error.what(); // "error: …", and a hint in another line.
+    why = why.substr(0, why.find('\n'));
+    return {npurt::Device("ptx-sim", &deviceOptions), "ptx-sim", why.substr(why.find(": ") + 2)};
+  }
+}
+
+nlohmann::ordered_json toJson(const Options &options, const Chosen &chosen, const std::vector<Row> &rows,
+                              double tolerance, const Row *first) {
   nlohmann::ordered_json out;
   auto toRow = [](const Row &row) {
     return nlohmann::ordered_json{{"operation", row.layer.operation},
@@ -85,6 +108,7 @@ nlohmann::ordered_json toJson(const Options &options, const std::vector<Row> &ro
   out["schema_version"] = 1;
   out["model"] = options.model.model;
   out["target"] = options.model.compile.target;
+  out["device"] = chosen.name;
   out["tolerance"] = tolerance;
   out["first_departure"] = first ? toRow(*first) : nlohmann::ordered_json();
   out["layers"] = nlohmann::ordered_json::array();
@@ -93,9 +117,11 @@ nlohmann::ordered_json toJson(const Options &options, const std::vector<Row> &ro
   return out;
 }
 
-std::string text(const std::vector<Row> &rows, double tolerance) {
-  std::string out =
-      fmt::format("{:>9} {:>10}  {:<18} {:<16} {}\n", "error", "cosine", "operation", "shape", "node");
+std::string text(const Chosen &chosen, const std::vector<Row> &rows, double tolerance) {
+  std::string out = chosen.why.empty() ? ""
+                                       : fmt::format("on {}, the simulator, since there is no GPU: {}\n",
+                                                     chosen.name, chosen.why);
+  out += fmt::format("{:>9} {:>10}  {:<18} {:<16} {}\n", "error", "cosine", "operation", "shape", "node");
   for (const Row &row : rows)
     out += fmt::format("{:>9.2e} {:>10.7f}{} {:<18} {:<16} {}\n", row.difference.error, row.difference.cosine,
                        row.difference.error <= tolerance ? ' ' : '!', row.layer.operation,
@@ -116,7 +142,8 @@ bool compareModel(Options &options, Session &session) {
   auto main = *compilation->module().getOps<mlir::func::FuncOp>().begin();
   interpret::Interpreter interpreter(main, {.threads = options.model.compile.threads});
   std::optional<std::vector<NamedArray>> expected = interpreter.run(*inputs, d);
-  if (!expected || !lower(*compilation, compilation->programLevel(), d) || !options.model.write(*compilation, d))
+  if (!expected || !lower(*compilation, compilation->programLevel(), d) ||
+      !options.model.write(*compilation, d))
     return false;
   bool isFp16 =
       compilation->module()
@@ -130,11 +157,8 @@ bool compareModel(Options &options, Session &session) {
   std::optional<CompiledModel> compiled = CompiledModel::make(*compilation, true, d);
   if (!compiled)
     return false;
-  npurt_device_options deviceOptions{};
-  deviceOptions.size = sizeof deviceOptions;
-  deviceOptions.threads = options.model.compile.threads;
-  npurt::Device device("npu-sim", &deviceOptions);
-  npurt::Session run(device, compiled->artifact().program());
+  Chosen chosen = chooseDevice(options, compiled->artifact());
+  npurt::Session run(chosen.device, compiled->artifact().program());
   std::vector<NamedArray> found = outputsOf(run, std::move(*inputs));
 
   double tolerance = options.tolerance.value_or(isFp16 ? 1e-2 : 5e-2);
@@ -149,8 +173,8 @@ bool compareModel(Options &options, Session &session) {
   auto first =
       std::ranges::find_if(rows, [&](const Row &row) { return !(row.difference.error <= tolerance); });
   const Row *departure = first == rows.end() ? nullptr : &*first;
-  std::cout << (options.json ? toJson(options, rows, tolerance, departure).dump(2) + '\n'
-                             : text(rows, tolerance));
+  std::cout << (options.json ? toJson(options, chosen, rows, tolerance, departure).dump(2) + '\n'
+                             : text(chosen, rows, tolerance));
   if (departure)
     d.error(fmt::format("node '{}' ({})", departure->layer.node, departure->layer.operation),
             fmt::format("{} departs from the interpreter here first", options.model.compile.target),
@@ -210,6 +234,10 @@ Command addCompare(CLI::App &tool) {
   options->model.addTarget(*app);
   app->add_option("--inputs", options->inputs, "a .npz or .npy file with an array for each input")
       ->required();
+  app->add_option("--device", options->device,
+                  "what to run on: npu-sim, or for a GPU cuda or its simulator ptx-sim; by default npu-sim, "
+                  "or cuda if there "
+                  "is a GPU and else ptx-sim");
   app->add_option("--tolerance", options->tolerance,
                   "greatest max |y - r| / max |r| of a layer; 0.01 for fp16, 0.05 for others by default");
   app->add_option(

@@ -27,7 +27,7 @@ std::string dumpName(pipeline::Level level) {
 
 /// The report in the form that its file's name ends in.
 bool writeReport(pipeline::Compilation &compilation, const std::string &path, Diagnostics &diagnostics) {
-  if (compilation.level() == pipeline::Level::Isa)
+  if (compilation.level() == compilation.programLevel())
     compilation.addSaved();
   const quantize::Report &report = *compilation.report();
   std::filesystem::path ending = std::filesystem::path(path).extension();
@@ -88,7 +88,8 @@ Command addCompile(CLI::App &tool) {
   auto options = std::make_shared<Options>();
   options->model.add(*app);
   options->model.addTarget(*app);
-  app->add_option("--emit", options->emit, "prints this level instead: nn, linalg, tiled, npu, graph, isa or ptx")
+  app->add_option("--emit", options->emit,
+                  "prints this level instead: nn, linalg, tiled, npu, graph, isa or ptx")
       ->check(CLI::IsMember(pipeline::levelNames()));
   app->add_option("--weights", options->weights,
                   "all, or none for an artifact that only its time can be asked of")

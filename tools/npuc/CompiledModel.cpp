@@ -1,5 +1,7 @@
 #include "tools/npuc/CompiledModel.h"
 
+#include "runtime/cuda/Cuda.h"
+#include "runtime/cuda/Simulated.h"
 #include "runtime/device/Registry.h"
 #include "runtime/npu_sim/NpuSim.h"
 
@@ -13,6 +15,8 @@ std::optional<CompiledModel> CompiledModel::make(const pipeline::Compilation &co
                                                  Diagnostics &diagnostics) {
   constexpr size_t alignment = 64; // as npurt asks for
   device::registerDevice("npu-sim", npu_sim::createDevice);
+  device::registerDevice("cuda", cuda::createCuda);
+  device::registerDevice("ptx-sim", cuda::createPtxSim);
   std::optional<std::string> encoded = compilation.encode(withConstants, diagnostics);
   if (!encoded)
     return std::nullopt;

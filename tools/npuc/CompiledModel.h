@@ -10,7 +10,7 @@ namespace npuc::tool {
 
 class CompiledModel {
 public:
-  /// Of a compilation at Level::Isa. Makes the device npu-sim known to npurt.
+  /// Of a compilation at its programLevel(). Makes all devices known to npurt.
   static std::optional<CompiledModel> make(const pipeline::Compilation &compilation, bool withConstants,
                                            Diagnostics &diagnostics);
   const npurt::Artifact &artifact() const { return *artifact_; }

@@ -36,9 +36,20 @@ Json targetChanges(const Options &options, Diagnostics &diagnostics) {
   return changes;
 }
 
+/// Of a GPU there are launches in place of commands, and no cycles.
+bool isForGpu(const Json &report) {
+  return report.contains("launches");
+}
+
 /// Figures by name in both reports.
 Json figureChanges(const Json &a, const Json &b) {
   Json out = Json::object();
+  if (isForGpu(a)) {
+    for (const char *key : {"bytes", "kernel_count", "ptx_bytes", "lower_bound_cycles"})
+      out[key] = {a[key], b[key]};
+    out["launches"] = {a["launches"].size(), b["launches"].size()};
+    return out;
+  }
   for (const char *key : {"bytes", "simulated_cycles", "simulated_ms", "predicted_cycles",
                           "lower_bound_cycles", "efficiency", "int8_share", "peak_scratchpad_bytes"})
     out[key] = {a[key], b[key]};
@@ -49,27 +60,35 @@ Json figureChanges(const Json &a, const Json &b) {
   return out;
 }
 
-/// Operators whose cycles differ, the greatest difference first. One that only one artifact has is null in
-/// the other.
+/// What is told of operators: what they are sorted by, and what else is compared.
+struct OperatorKeys {
+  const char *first, *second;
+};
+OperatorKeys operatorKeys(const Json &report) {
+  return isForGpu(report) ? OperatorKeys{"threads", "launches"} : OperatorKeys{"cycles", "commands"};
+}
+
+/// Operators that differ, the greatest difference first. One that only one artifact has is null in the other.
 Json operatorChanges(const Json &a, const Json &b) {
+  const auto [first, second] = operatorKeys(a);
   std::map<std::string, Json> byName;
   for (int i : {0, 1})
     for (const Json &op : (i ? b : a)["operators"]) {
       Json &entry = byName
                         .try_emplace(op["name"], Json{{"name", op["name"]},
-                                                      {"cycles", {nullptr, nullptr}},
-                                                      {"commands", {nullptr, nullptr}}})
+                                                      {first, {nullptr, nullptr}},
+                                                      {second, {nullptr, nullptr}}})
                         .first->second;
-      entry["cycles"][i] = op["cycles"];
-      entry["commands"][i] = op["commands"];
+      entry[first][i] = op[first];
+      entry[second][i] = op[second];
     }
-  auto change = [](const Json &entry) {
-    auto of = [&](int i) { return entry["cycles"][i].is_null() ? 0 : entry["cycles"][i].get<int64_t>(); };
+  auto change = [first](const Json &entry) {
+    auto of = [&](int i) { return entry[first][i].is_null() ? 0 : entry[first][i].get<int64_t>(); };
     return of(1) - of(0);
   };
   std::vector<Json> changed;
   for (auto &[name, entry] : byName)
-    if (entry["cycles"][0] != entry["cycles"][1] || entry["commands"][0] != entry["commands"][1])
+    if (entry[first][0] != entry[first][1] || entry[second][0] != entry[second][1])
       changed.push_back(std::move(entry));
   std::ranges::stable_sort(
       changed, [&](const Json &x, const Json &y) { return std::abs(change(x)) > std::abs(change(y)); });
@@ -90,7 +109,7 @@ std::string line(const std::string &name, const Json &pair) {
   return fmt::format("{:>16} {:>16} {:>10}  {}\n", shown(pair[0]), shown(pair[1]), ratio(pair), name);
 }
 
-std::string text(const Json &report) {
+std::string text(const Json &report, OperatorKeys keys) {
   std::string out = fmt::format("A {}\nB {}\n", report["files"][0].get<std::string>(),
                                 report["files"][1].get<std::string>());
   out += fmt::format(
@@ -101,11 +120,11 @@ std::string text(const Json &report) {
   out += fmt::format("\n{:>16} {:>16} {:>10}\n", "A", "B", "change");
   for (const auto &[name, pair] : report["figures"].items())
     out += line(name, pair);
-  out += fmt::format("\n{} operators take another number of cycles or commands; their cycles:\n",
-                     report["operators"].size());
+  out += fmt::format("\n{} operators take another number of {} or {}; their {}:\n",
+                     report["operators"].size(), keys.first, keys.second, keys.first);
   for (const Json &op : report["operators"])
     out += line(op["name"].get<std::string>().empty() ? "(no source)" : op["name"].get<std::string>(),
-                op["cycles"]);
+                op[keys.first]);
   return out;
 }
 
@@ -114,6 +133,15 @@ bool diff(const Options &options, Session &session) {
   auto b = reportArtifact(options.second, "", session.diagnostics);
   if (!a || !b)
     return false;
+  if (isForGpu(a->json) != isForGpu(b->json)) {
+    session.diagnostics.error(
+        options.second, "cannot be compared with " + options.first,
+        fmt::format("one is for {}, the other for {}: of a GPU's program nothing is known that an NPU's "
+                    "has too",
+                    a->json["target"].get<std::string>(), b->json["target"].get<std::string>()),
+        "compare artifacts for two GPUs, or for two NPUs");
+    return false;
+  }
   Json report;
   report["schema_version"] = 1;
   report["files"] = {options.first, options.second};
@@ -121,7 +149,7 @@ bool diff(const Options &options, Session &session) {
   report["target_changes"] = targetChanges(options, session.diagnostics);
   report["figures"] = figureChanges(a->json, b->json);
   report["operators"] = operatorChanges(a->json, b->json);
-  std::cout << (options.json ? report.dump(2) + '\n' : text(report));
+  std::cout << (options.json ? report.dump(2) + '\n' : text(report, operatorKeys(a->json)));
   return true;
 }
 

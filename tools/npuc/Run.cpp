@@ -1,4 +1,4 @@
-// npuc run: a model from its file to its outputs, on the host's interpreter or compiled and simulated.
+// npuc run: a model from its file to its outputs, on the host's interpreter or compiled, on a device.
 #include "tools/npuc/Command.h"
 #include "tools/npuc/CompiledModel.h"
 #include "tools/npuc/ModelOptions.h"
@@ -43,9 +43,10 @@ bool interpret(Options &options, const std::vector<NamedArray> &inputs, Diagnost
   return results && (options.run.outputs.empty() || writeNpz(options.run.outputs, *results, d));
 }
 
-bool simulate(Options &options, const std::vector<NamedArray> &inputs, Diagnostics &d) {
+bool runCompiled(Options &options, const std::vector<NamedArray> &inputs, Diagnostics &d) {
   std::unique_ptr<pipeline::Compilation> compilation = options.import(inputs, d);
-  if (!compilation || !lower(*compilation, compilation->programLevel(), d) || !options.model.write(*compilation, d))
+  if (!compilation || !lower(*compilation, compilation->programLevel(), d) ||
+      !options.model.write(*compilation, d))
     return false;
   std::optional<CompiledModel> compiled = CompiledModel::make(*compilation, !options.run.timingOnly, d);
   if (!compiled)
@@ -65,25 +66,27 @@ bool runModel(Options &options, Session &session) {
     inputs = std::move(*read);
   }
   return options.run.device == interpreter ? interpret(options, inputs, session.diagnostics)
-                                           : simulate(options, inputs, session.diagnostics);
+                                           : runCompiled(options, inputs, session.diagnostics);
 }
 
 } // namespace
 
 Command addRun(CLI::App &tool) {
   CLI::App *app = tool.add_subcommand(
-      "run", "runs a model: on the host, or with --target compiled in memory and simulated");
+      "run", "runs a model: on the host, or with --target compiled in memory, on a device");
   auto options = std::make_shared<Options>();
   options->run.device.clear();
   options->model.add(*app);
   options->model.addTarget(*app);
   options->run.add(*app);
   app->add_option("--device", options->run.device,
-                  "what to run on: interpreter (the default without --target) or npu-sim");
+                  "what to run on: interpreter (the default without --target), npu-sim, or for a GPU cuda or "
+                  "its simulator ptx-sim; by "
+                  "default npu-sim or cuda, as the target is");
   app->callback([options] {
     bool hasTarget = !options->model.compile.target.empty();
-    if (options->run.device.empty())
-      options->run.device = hasTarget ? "npu-sim" : interpreter;
+    if (!hasTarget && options->run.device.empty())
+      options->run.device = interpreter;
     bool onHost = options->run.device == interpreter;
     const RunOptions &run = options->run;
     if (!onHost && !hasTarget)

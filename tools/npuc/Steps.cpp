@@ -28,6 +28,8 @@ std::unique_ptr<pipeline::Compilation> import(const std::string &model, const pi
 bool lower(pipeline::Compilation &compilation, pipeline::Level last, Diagnostics &diagnostics,
            const std::function<bool()> &at) {
   Progress progress;
+  if (!compilation.hasLevel(last, diagnostics))
+    return false;
   while (!at || at()) {
     if (compilation.level() >= last)
       return true;

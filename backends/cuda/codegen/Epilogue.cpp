@@ -5,12 +5,6 @@ using namespace npuc;
 using namespace npuc::cuda;
 using linalg::LinalgOp;
 
-namespace {
-
-constexpr int64_t greatestLanes = 8;
-
-} // namespace
-
 RootLoops::RootLoops(const tile::Group &group, Emit emit) : e(emit) {
   llvm::SetVector<Operation *> members;
   for (LinalgOp op : llvm::reverse(group.operations))
@@ -57,9 +51,11 @@ void TileOfSums::finish(Kernel &kernel, const tile::Group &group, LinalgOp contr
                         Value memory, Value firstM, Value firstN, RootLoops loops, RowAt rowAt, More more) const {
   Emit e = kernel.emit();
   LinalgOp root = group.root();
-  int64_t lanes = 1, sizeM = product.m.size(), sizeN = product.n.size();
-  while (lanes < greatestLanes && product.n.extents.back() % (lanes * 2) == 0)
-    lanes *= 2;
+  tile::Group formulas;
+  llvm::copy_if(group.operations, std::back_inserter(formulas.operations),
+                [](LinalgOp op) { return !tile::isContraction(op); });
+  int64_t lanes = lanesOf(root == contraction ? group : formulas, product.n.extents.back());
+  int64_t sizeM = product.m.size(), sizeN = product.n.size();
   int64_t runs = columns / lanes;
   auto loop = scf::ForOp::create(e.b, e.loc, e.index(0), e.index(rows * runs), e.index(kernel.threads));
   OpBuilder::InsertionGuard guard(e.b);

@@ -76,6 +76,8 @@ public:
         module(ModuleOp::create(UnknownLoc::get(function.getContext()))) {}
 
   FailureOr<Program> run() {
+    if (failed(checkTypes()))
+      return failure();
     packBytes(function);
     if (failed(addArguments()))
       return failure();
@@ -100,6 +102,25 @@ public:
   }
 
 private:
+  /// Tells every operation on elements that kernels do not compute with.
+  LogicalResult checkTypes() {
+    bool good = true;
+    function.walk([&](linalg::LinalgOp op) {
+      for (Value operand : op->getOperands()) {
+        Type element = getElementTypeOrSelf(operand.getType());
+        bool narrowFloat = mlir::isa<FloatType>(element) && element.getIntOrFloatBitWidth() < 16;
+        bool writesNibbles = element.isInteger(4) && llvm::is_contained(op.getDpsInits(), operand);
+        if (!narrowFloat && !writesNibbles)
+          continue;
+        op.emitError("has no kernel: kernels for GPUs do not ")
+            << (narrowFloat ? "compute with " : "write ") << element << " yet";
+        good = false;
+        break;
+      }
+    });
+    return success(good);
+  }
+
   LogicalResult addArguments() {
     for (BlockArgument argument : function.getArguments()) {
       auto name = function.getArgAttrOfType<StringAttr>(argument.getArgNumber(), "npu.name");

@@ -55,3 +55,20 @@ void Kernel::finish() {
   }
   function->setAttr(NVVM::NVVMDialect::getReqntidAttrName(), b.getDenseI32ArrayAttr({int32_t(threads)}));
 }
+
+int64_t npuc::cuda::lanesOf(const tile::Group &group, int64_t extent) {
+  int64_t widest = 2, lanes = 1;
+  for (linalg::LinalgOp op : group.operations)
+    for (Value operand : op->getOperands()) {
+      auto type = dyn_cast<RankedTensorType>(operand.getType());
+      auto producer = operand.getDefiningOp<linalg::LinalgOp>();
+      bool inMemory = type && (!producer || !llvm::is_contained(group.operations, producer)) &&
+                      !operand.getDefiningOp<linalg::FillOp>() &&
+                      (op == group.root() || !llvm::is_contained(op.getDpsInits(), operand));
+      if (inMemory)
+        widest = std::max<int64_t>(widest, memoryType(type.getElementType()).getIntOrFloatBitWidth() / 8);
+    }
+  while (lanes * 2 * widest <= 16 && extent % (lanes * 2) == 0)
+    lanes *= 2;
+  return lanes;
+}

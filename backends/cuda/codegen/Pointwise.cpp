@@ -7,8 +7,6 @@ using namespace npuc::cuda;
 namespace {
 
 constexpr unsigned threads = 256;
-/// Elements of one thread: 128 bits of the least wide type that matters, 16-bit floats.
-constexpr int64_t greatestLanes = 8;
 
 } // namespace
 
@@ -31,9 +29,7 @@ LogicalResult npuc::cuda::writePointwise(const tile::Group &group, const Machine
   for (AffineExpr expr : map.getResults())
     order.push_back(cast<AffineDimExpr>(expr).getPosition());
   SmallVector<int64_t> counts = llvm::map_to_vector(order, [&](unsigned loop) { return extents[loop]; });
-  int64_t lanes = 1;
-  while (!counts.empty() && lanes < greatestLanes && counts.back() % (lanes * 2) == 0)
-    lanes *= 2;
+  int64_t lanes = counts.empty() ? 1 : lanesOf(group, counts.back());
   if (!counts.empty())
     counts.back() /= lanes;
   int64_t total = 1;

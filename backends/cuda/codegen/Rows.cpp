@@ -12,7 +12,6 @@ using linalg::LinalgOp;
 
 namespace {
 
-constexpr int64_t greatestLanes = 8;
 /// Runs of lanes that a thread holds in registers; of more of them it computes each anew where it is needed.
 constexpr int64_t greatestRuns = 8;
 constexpr int64_t wantedRuns = 4, greatestWarps = 16, warpsOfBlock = 4;
@@ -133,11 +132,8 @@ private:
     SmallVector<int64_t> extents = op.getStaticLoopRanges();
     return llvm::map_to_vector(innerLoops(op), [&](unsigned loop) { return extents[loop]; });
   }
-  static int64_t lanesOf(ArrayRef<int64_t> extents) {
-    int64_t lanes = 1;
-    while (!extents.empty() && lanes < greatestLanes && extents.back() % (lanes * 2) == 0)
-      lanes *= 2;
-    return lanes;
+  int64_t lanesOf(ArrayRef<int64_t> extents) const {
+    return extents.empty() ? 1 : npuc::cuda::lanesOf(group, extents.back());
   }
   int64_t runsOf(LinalgOp op) {
     SmallVector<int64_t> extents = innerExtents(op);

@@ -82,6 +82,16 @@ Scalars::Access Scalars::accessTo(Value tensor, ArrayRef<Position> indices, unsi
   return access;
 }
 
+/// Integers of 4 bits lie two to a byte, the one of even index in the low half.
+Value Scalars::loadNibble(Value tensor, ArrayRef<Position> indices, unsigned lane) {
+  Access access = accessTo(tensor, indices, 1);
+  Value offset = laneOf(access.offset, lane);
+  Value byte = e.load(access.type, e.address(access.pointer, access.type, e.div(offset, 2)), 1);
+  Value shift = arith::TruncIOp::create(e.b, e.loc, access.type, e.toI32(e.mul(e.rem(offset, 2), 4)));
+  Value low = arith::ShRUIOp::create(e.b, e.loc, byte, shift);
+  return arith::TruncIOp::create(e.b, e.loc, e.b.getIntegerType(4), low);
+}
+
 Lanes Scalars::at(Value tensor, ArrayRef<Position> indices, unsigned lanes) {
   auto element = cast<RankedTensorType>(tensor.getType()).getElementType();
   if (auto fill = tensor.getDefiningOp<linalg::FillOp>())
@@ -110,6 +120,9 @@ Lanes Scalars::at(Value tensor, ArrayRef<Position> indices, unsigned lanes) {
       if (auto dim = dyn_cast<AffineDimExpr>(expr))
         loops[dim.getPosition()] = position;
     values = evaluate(op, loops, lanes)[result];
+  } else if (element.isInteger(4)) {
+    for (unsigned lane = 0; lane < lanes; ++lane)
+      values.push_back(loadNibble(tensor, indices, lane));
   } else {
     Access access = accessTo(tensor, indices, lanes);
     unsigned bytes = access.type.getIntOrFloatBitWidth() / 8;

@@ -56,6 +56,7 @@ private:
   Position apply(mlir::AffineExpr expr, llvm::ArrayRef<Position> dims) const;
   mlir::Value scalarOf(mlir::Operation &op, llvm::function_ref<mlir::Value(mlir::Value)> operand,
                        llvm::ArrayRef<Position> loops, unsigned lane);
+  mlir::Value loadNibble(mlir::Value tensor, llvm::ArrayRef<Position> indices, unsigned lane);
   mlir::Value constant(mlir::Value value) const;
   mlir::Value laneOf(const Position &position, unsigned lane) const;
 

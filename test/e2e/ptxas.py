@@ -1,0 +1,50 @@
+"""PTX of models through ptxas, NVIDIA's assembler: it takes all kernels, and what multiplies keeps its sums in registers."""
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+# Kernels for a GPU run on newer ones, for which the driver compiles their PTX.
+ARCHITECTURES = ["sm_80", "sm_86", "sm_89", "sm_90", "sm_100"]
+
+
+def find():
+    """That of the environment of oracles; or of an installed toolkit."""
+    for site in sys.path:
+        own = pathlib.Path(site) / "nvidia" / "cu13" / "bin" / "ptxas"
+        if own.exists():
+            return own
+    return shutil.which("ptxas")
+
+
+def multiplying(ptx):
+    """The kernels that have instructions of tensor cores: contractions and attention."""
+    bodies = re.split(r"\.visible \.entry (\w+)\(", ptx)
+    return {name for name, body in zip(bodies[1::2], bodies[2::2]) if "mma.sync" in body}
+
+
+def assemble(ptxas, file, architecture):
+    """Why the file is not as it should be, or nothing."""
+    done = subprocess.run([ptxas, "-v", f"-arch={architecture}", file, "-o", "/dev/null"], stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, timeout=300)
+    if done.returncode != 0:
+        return done.stdout[-2000:]
+    wanted = multiplying(file.read_text())
+    said = re.findall(r"Function properties for (\w+)\s+\d+ bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", done.stdout)
+    spilling = [name for name, stores, loads in said if name in wanted and (stores, loads) != ("0", "0")]
+    unknown = wanted - {name for name, _, _ in said}
+    return "\n".join([f"{name} spills registers" for name in spilling] + [f"ptxas says nothing of {name}" for name in sorted(unknown)])
+
+
+def case(name, file, target):
+    """The PTX of a program for `target`, by its architecture and newer ones."""
+    ptxas = find()
+    if not ptxas:
+        return name, False, "there is no ptxas: ./dev setup installs one"
+    architectures = ARCHITECTURES[ARCHITECTURES.index(target.removeprefix("cuda:")):]
+    with ThreadPoolExecutor(2) as pool:
+        found = pool.map(lambda architecture: assemble(ptxas, file, architecture), architectures)
+        faults = [f"{architecture}: {why}" for architecture, why in zip(architectures, found) if why]
+    return name, not faults, "\n".join(faults)
