@@ -128,6 +128,8 @@ std::optional<std::vector<CUfunction>> Loaded::kernels(size_t entryPoint, Diagno
   const std::string where = fmt::format("{}: entry point '{}'", artifact_->name(), entry.name());
   const Driver &driver = context_->driver();
   const size_t before = diagnostics.errorCount();
+  if (entry.launches().empty()) // Of tensors without elements there is nothing to compute, and no kernel.
+    return std::vector<CUfunction>();
   const std::lock_guard lock(mutex_);
   if (!compile(entry.ptx(), where, diagnostics))
     return std::nullopt;

@@ -345,7 +345,7 @@ LogicalResult npuc::cuda::writeAttention(const tile::Group &group, const Machine
     return failure();
   std::optional<Product> qk = productOf(softmax->scores, machine),
                          pv = productOf(softmax->weighted, machine, /*inRegisters=*/true);
-  if (!qk || !pv || !qk->isFloat() || qk->b.rowsAreK)
+  if (!qk || !pv || qk->a.elementBytes != 2 || qk->b.rowsAreK)
     return failure();
   return AttentionWriter(group, *softmax, *qk, *pv, kernel).write(machine);
 }

@@ -1,5 +1,7 @@
 #include "backends/cuda/codegen/Emit.h"
 
+#include "mlir/IR/BuiltinOps.h"
+
 using namespace mlir;
 using namespace npuc::cuda;
 
@@ -54,6 +56,32 @@ Value Emit::shuffleXor(Value value, unsigned mask) const {
                               NVVM::ShflKind::bfly, UnitAttr());
 }
 
+/// Of the library of functions (backends/cuda/math).
+static Value callLibrary(OpBuilder &b, Location loc, const std::string &name, Type result, Value operand) {
+  auto module = b.getInsertionBlock()->getParentOp()->getParentOfType<ModuleOp>();
+  auto callee = module.lookupSymbol<LLVM::LLVMFuncOp>(name);
+  if (!callee) {
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(module.getBody());
+    callee = LLVM::LLVMFuncOp::create(b, loc, name, LLVM::LLVMFunctionType::get(result, {operand.getType()}));
+  }
+  return LLVM::CallOp::create(b, loc, callee, operand).getResult();
+}
+
+static std::string nameOf(Type float8) {
+  return isa<Float8E4M3FNType>(float8) ? "f8e4m3" : "f8e5m2";
+}
+
+Value Emit::decode(Type element, Value code) const {
+  Value wide = arith::ExtUIOp::create(b, loc, b.getI32Type(), code);
+  return callLibrary(b, loc, "npuc_from_" + nameOf(element), b.getF32Type(), wide);
+}
+
+Value Emit::encode(Type element, Value f32) const {
+  Value wide = callLibrary(b, loc, "npuc_to_" + nameOf(element), b.getI32Type(), f32);
+  return arith::TruncIOp::create(b, loc, b.getI8Type(), wide);
+}
+
 void Emit::when(Value condition, llvm::function_ref<void()> body) const {
   if (!condition)
     return body();
@@ -63,7 +91,13 @@ void Emit::when(Value condition, llvm::function_ref<void()> body) const {
   body();
 }
 
+bool npuc::cuda::isFloat8(Type element) {
+  return isa<Float8E4M3FNType, Float8E5M2Type>(element);
+}
+
 Type npuc::cuda::memoryType(Type element) {
+  if (isFloat8(element))
+    return IntegerType::get(element.getContext(), 8);
   auto integer = dyn_cast<IntegerType>(element);
   if (!integer)
     return element;

@@ -82,6 +82,10 @@ struct Emit {
   /// The lane that is `mask` away: lane id xor mask. Of f32 or i32.
   Value shuffleXor(Value value, unsigned mask) const;
 
+  /// Floats of 8 bits of `element` from their codes as f32, and back (saturating, to nearest even).
+  Value decode(mlir::Type element, Value code) const;
+  Value encode(mlir::Type element, Value f32) const;
+
   /// Runs `body` where `condition` holds; null: always.
   void when(Value condition, llvm::function_ref<void()> body) const;
 
@@ -94,7 +98,11 @@ private:
   }
 };
 
-/// The type that elements of a tensor have in memory: integers without sign, bools as bytes.
+/// The type that elements of a tensor have in memory: integers without sign, bools as bytes, floats of 8 bits as their
+/// codes.
 mlir::Type memoryType(mlir::Type element);
+
+/// Kernels hold them as their codes.
+bool isFloat8(mlir::Type element);
 
 } // namespace npuc::cuda

@@ -79,7 +79,7 @@ void npuc::cuda::packBytes(func::FuncOp function) {
   SmallVector<linalg::GenericOp> products;
   function.walk([&](linalg::GenericOp op) {
     auto second = op.getNumDpsInputs() == 2 ? dyn_cast<RankedTensorType>(op.getDpsInputs()[1].getType()) : nullptr;
-    if (second && second.getElementType().isInteger(8) && tile::isContraction(op))
+    if (second && second.getElementTypeBitWidth() == 8 && tile::isContraction(op))
       products.push_back(op);
   });
   for (linalg::GenericOp op : products) {

@@ -31,6 +31,10 @@ Value Scalars::laneOf(const Position &position, unsigned lane) const {
 Value Scalars::constant(Value value) const {
   Operation *op = value.getDefiningOp();
   assert(op && op->hasTrait<OpTrait::ConstantLike>() && "bodies read constants alone from outside");
+  if (isFloat8(value.getType())) {
+    auto number = cast<FloatAttr>(cast<arith::ConstantOp>(op).getValue());
+    return arith::ConstantIntOp::create(e.b, e.loc, int64_t(number.getValue().bitcastToAPInt().getZExtValue()), 8);
+  }
   return e.b.clone(*op)->getResult(0);
 }
 
@@ -168,6 +172,17 @@ Value Scalars::scalarOf(Operation &op, llvm::function_ref<Value(Value)> operand,
     SmallVector<Position> indices = llvm::map_to_vector(
         extract.getIndices(), [&](Value index) { return Position{operand(index), 0, 1}; });
     return at(extract.getTensor(), indices, 1)[0];
+  }
+  if (auto extend = dyn_cast<arith::ExtFOp>(op); extend && isFloat8(extend.getIn().getType())) {
+    Value wide = e.decode(extend.getIn().getType(), operand(extend.getIn()));
+    return wide.getType() == extend.getType() ? wide
+                                              : arith::TruncFOp::create(e.b, e.loc, extend.getType(), wide).getResult();
+  }
+  if (auto truncate = dyn_cast<arith::TruncFOp>(op); truncate && isFloat8(truncate.getType())) {
+    Value wide = operand(truncate.getIn());
+    if (!wide.getType().isF32())
+      wide = arith::ExtFOp::create(e.b, e.loc, e.b.getF32Type(), wide);
+    return e.encode(truncate.getType(), wide);
   }
   IRMapping mapping;
   for (Value value : op.getOperands())

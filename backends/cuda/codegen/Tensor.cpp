@@ -62,6 +62,27 @@ Value swizzled(Emit e, Value row, Value chunk, int64_t bytesOfRow) {
   return e.add(e.mul(row, bytesOfRow), e.mul(e.bitXor(chunk, key), chunkBytes));
 }
 
+/// NVVM's operation has no floats of 8 bits.
+SmallVector<Value> multiplyFloat8(OpBuilder &b, Location loc, const Product &product, ArrayRef<Value> rows,
+                                  ArrayRef<Value> columns, ArrayRef<Value> sums) {
+  auto name = [](Type type) { return isa<Float8E4M3FNType>(type) ? "e4m3" : "e5m2"; };
+  std::string text = std::string("mma.sync.aligned.m16n8k32.row.col.f32.") + name(product.elementA) + "." +
+                     name(product.elementB) + ".f32 {$0, $1, $2, $3}, {$4, $5, $6, $7}, {$8, $9}, {$10, $11, $12, $13};";
+  SmallVector<Value> operands(rows);
+  operands.append(columns.begin(), columns.end());
+  operands.append(sums.begin(), sums.end());
+  Type f32 = b.getF32Type();
+  auto type = LLVM::LLVMStructType::getLiteral(b.getContext(), {f32, f32, f32, f32});
+  Value result = LLVM::InlineAsmOp::create(b, loc, type, operands, text, "=f,=f,=f,=f,r,r,r,r,r,r,f,f,f,f",
+                                           /*has_side_effects=*/false, /*is_align_stack=*/false,
+                                           LLVM::TailCallKind::None, LLVM::AsmDialectAttr(), ArrayAttr())
+                     .getResult(0);
+  SmallVector<Value> values;
+  for (int64_t i = 0; i < 4; ++i)
+    values.push_back(LLVM::ExtractValueOp::create(b, loc, result, i));
+  return values;
+}
+
 SmallVector<Value> loadMatrices(Kernel &kernel, Value address, bool transposed) {
   OpBuilder &b = kernel.builder();
   Emit e = kernel.emit();
@@ -106,7 +127,8 @@ std::optional<Product> npuc::cuda::productOf(LinalgOp op, const Machine &machine
   Product p;
   p.elementA = elementOf(0);
   p.elementB = elementOf(1);
-  bool sameKind = p.elementA == p.elementB || (p.elementA.isInteger(8) && p.elementB.isInteger(8));
+  bool sameKind = p.elementA == p.elementB || (p.elementA.isInteger(8) && p.elementB.isInteger(8)) ||
+                  (isFloat8(p.elementA) && isFloat8(p.elementB));
   if (!sameKind || !machine.multiplies(p.elementA))
     return std::nullopt;
   auto fill = op.getDpsInits()[0].getDefiningOp<linalg::FillOp>();
@@ -236,6 +258,11 @@ void npuc::cuda::multiplyAdd(Kernel &kernel, const Product &product, ArrayRef<Va
         value = LLVM::BitcastOp::create(b, loc, VectorType::get(2, element), value);
     return values;
   };
+  if (isFloat8(element)) {
+    SmallVector<Value> results = multiplyFloat8(b, loc, product, rows, columns, sums);
+    llvm::copy(results, sums.begin());
+    return;
+  }
   std::optional<std::array<NVVM::MMATypes, 2>> types;
   std::optional<NVVM::MMAIntOverflow> overflow;
   auto integer = [](Type type) { return type.isUnsignedInteger() ? NVVM::MMATypes::u8 : NVVM::MMATypes::s8; };
