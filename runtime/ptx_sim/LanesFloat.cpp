@@ -197,6 +197,20 @@ void halfFma(const LaneArguments &x) {
     return toOddFloat(sumToOdd(static_cast<double>(in(a[i])) * in(b[i]), in(c[i])));
   });
 }
+// An operand of 16 bits, or two, with one of fp32.
+template <typename Format, typename Op>
+void mixed2(const LaneArguments &x) {
+  const auto *a = numbers<uint16_t>(x.a);
+  const auto *b = numbers<float>(x.b);
+  finish<float>(x, [&](unsigned i, auto in) { return Op::of(Format::load(a[i]), in(b[i])); });
+}
+template <typename Format>
+void mixedFma(const LaneArguments &x) {
+  const auto *a = numbers<uint16_t>(x.a), *b = numbers<uint16_t>(x.b);
+  const auto *c = numbers<float>(x.c);
+  finish<float>(
+      x, [&](unsigned i, auto in) { return Fma::of(Format::load(a[i]), Format::load(b[i]), in(c[i])); });
+}
 template <typename Format, unsigned N, typename Op>
 void half1(const LaneArguments &x) {
   const auto *a = numbers<uint16_t>(x.a);
@@ -281,6 +295,10 @@ void test(const LaneArguments &x) {
       {name ".bf16", function<Brain, 1, ##__VA_ARGS__>}, {                                                   \
     name ".bf16x2", function<Brain, 2, ##__VA_ARGS__>                                                        \
   }
+#define NPUC_MIXED(name, function, ...)                                                                      \
+  {name ".f32.f16", function<Half, ##__VA_ARGS__>}, {                                                        \
+    name ".f32.bf16", function<Brain, ##__VA_ARGS__>                                                         \
+  }
 #define NPUC_COMPARE(name, Op)                                                                               \
   {"setp." name ".f32", compareFloats<float, Op>}, {"setp." name ".f64", compareFloats<double, Op>},         \
       {"setp." name ".f16", compareHalves<Half, Op>}, {                                                      \
@@ -295,15 +313,18 @@ constexpr NamedLanes rows[] = {
     {"add.f32", float2<float, Add>},
     {"add.f64", float2<double, Add>},
     NPUC_HALVES("add", half2, Add),
+    NPUC_MIXED("add", mixed2, Add),
     {"sub.f32", float2<float, Sub>},
     {"sub.f64", float2<double, Sub>},
     NPUC_HALVES("sub", half2, Sub),
+    NPUC_MIXED("sub", mixed2, Sub),
     {"mul.f32", float2<float, Mul>},
     {"mul.f64", float2<double, Mul>},
     NPUC_HALVES("mul", half2, Mul),
     {"fma.f32", float3<float, Fma>},
     {"fma.f64", float3<double, Fma>},
     NPUC_HALVES("fma", halfFma),
+    NPUC_MIXED("fma", mixedFma),
     {"mad.f32", float3<float, Fma>},
     {"mad.f64", float3<double, Fma>},
     {"div.f32", float2<float, Div>},

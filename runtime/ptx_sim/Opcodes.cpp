@@ -83,6 +83,9 @@ constexpr Row rows[] = {
     {"(add|sub|mul)" NPUC_ROUND ".T", "f64", "ttt", Family::Lanes, Class::Float},
     {"(fma|mad)(.rn|.rz|.rm|.rp)[.ftz][.sat].T", "f32", "tttt", Family::Lanes, Class::Float},
     {"(fma|mad)(.rn|.rz|.rm|.rp).T", "f64", "tttt", Family::Lanes, Class::Float},
+    // Of sm_100: 16-bit operands, widened, with fp32.
+    {"(add|sub)" NPUC_ROUND "[.sat].T.S", "f32", "tst", Family::Lanes, Class::Float, "f16 bf16"},
+    {"fma(.rn|.rz|.rm|.rp)[.sat].T.S", "f32", "tsst", Family::Lanes, Class::Float, "f16 bf16"},
     {"div(.rn|.rz|.rm|.rp|.approx|.full)[.ftz].T", "f32", "ttt", Family::Lanes, Class::Special},
     {"div(.rn|.rz|.rm|.rp).T", "f64", "ttt", Family::Lanes, Class::Special},
     {"(rcp|sqrt)(.rn|.rz|.rm|.rp|.approx)[.ftz].T", "f32", "tt", Family::Lanes, Class::Special},

@@ -23,7 +23,7 @@ TARGETS = {"atom": 4e-3, "sapeon-x330": 4e-3, "toy": 4e-3, "rngd": 3e-2, "cuda:s
 # A GPU's programs run on ptx-sim, of each model with one set of inputs and of decoders also with one of cached positions; ptxas tries
 # the kernels. Programs for newer GPUs differ little: one model does for them.
 GPU, GPU_INPUTS = "cuda:sm_80", ["0", "3"]
-NEWER_GPUS = {"llama-tiny-ts/0": ["cuda:sm_86", "cuda:sm_89", "cuda:sm_90"]}
+NEWER_GPUS = {"llama-tiny-ts/0": ["cuda:sm_86", "cuda:sm_89", "cuda:sm_90", "cuda:sm_100"]}
 COMPILED = ["bert-tiny-cls-dynamo23", "bert-tiny-cls-eager-ts11", "bert-tiny-cls-ts", "clip-text-tiny-dynamo",
             "gemma2-tiny-eager-ts", "gpt2-tiny-dynamo", "gpt2-tiny-ts", "llama-tiny-dynamo", "llama-tiny-dynamo23",
             "llama-tiny-ts", "qwen2-tiny-onnxruntime", "roberta-tiny-ts", "t5-tiny-decoder-with-past-ts",

@@ -251,6 +251,13 @@ TEST_CASE("fp32: rounding, subnormals, saturation") {
       {"neg.f32 %f9, %f1;", 0, 0, 0, 0x80000000},
       {"neg.ftz.f32 %f9, %f1;", 1, 0, 0, 0x80000000},
       {"copysign.f32 %f9, %f1, %f2;", minusOne, f32(5), 0, f32(-5)},
+      // 1.5 as fp16 is 0x3e00, as bf16 0x3fc0; sums that fp16 does not have.
+      {"add.rn.f32.f16 %f9, %h1, %f2;", 0x3e00, f32(0x1p-20f), 0, f32(1.5f + 0x1p-20f)},
+      {"add.rp.f32.f16 %f9, %h1, %f2;", 0x3c00, f32(0x1p-30f), 0, next},
+      {"add.sat.f32.f16 %f9, %h1, %f2;", 0x3e00, one, 0, one},
+      {"sub.rn.f32.bf16 %f9, %h1, %f2;", 0x3fc0, f32(0x1p-20f), 0, f32(1.5f - 0x1p-20f)},
+      {"fma.rn.f32.f16 %f9, %h1, %h2, %f3;", 0x3e00, 0x3e00, f32(0x1p-20f), f32(2.25f + 0x1p-20f)},
+      {"fma.rn.f32.bf16 %f9, %h1, %h2, %f3;", 0x3fc0, 0x3fc0, minusOne, f32(1.25f)},
   };
   check(rows);
 }
