@@ -417,8 +417,7 @@ std::optional<std::vector<std::byte>> Compilation::constant(uint32_t buffer, Dia
   // The program's first buffers are the function's arguments.
   func::FuncOp function = state_->main();
   auto value = function.getArgAttrOfType<TypedAttr>(buffer, lower::valueAttr);
-  interpret::HostTensor tensor =
-      state_->constants.read(value, buffers()[buffer].name, diagnostics);
+  interpret::HostTensor tensor = state_->constants.read(value, buffers()[buffer].name, diagnostics);
   if (!tensor)
     return std::nullopt;
   Array packed;
@@ -468,8 +467,8 @@ bool Compilation::fill(artifact::Writer &writer, bool withConstants, Diagnostics
   entry.set_name(state_->kernels ? std::string("main") : state_->solution->program.name);
   std::string program =
       state_->kernels ? state_->kernels->ptx : isa::encodeStreams(state_->solution->program);
-  std::optional<uint32_t> section = writer.add(state_->kernels ? artifact::PTX : artifact::STREAMS, entry.name(),
-                                               std::as_bytes(std::span(program)), diagnostics);
+  std::optional<uint32_t> section = writer.add(state_->kernels ? artifact::PTX : artifact::STREAMS,
+                                               entry.name(), std::as_bytes(std::span(program)), diagnostics);
   if (!section)
     return false;
   if (state_->kernels) {

@@ -1,6 +1,6 @@
-// Attention as one kernel: softmax(Q·Kᵀ formulas)·V by blocks of keys, with the row's greatest score so far and the sum
-// of exponentials kept in registers (online softmax: Milakov and Gimelshein 2018; Dao et al. 2022). A warp has 16 rows;
-// scores never leave its registers.
+// Attention as one kernel: softmax(Q·Kᵀ formulas)·V by blocks of keys, with the row's greatest score so far
+// and the sum of exponentials kept in registers (online softmax: Milakov and Gimelshein 2018; Dao et al.
+// 2022). A warp has 16 rows; scores never leave its registers.
 #include "backends/cuda/codegen/Epilogue.h"
 
 #include "mlir/Dialect/Math/IR/Math.h"
@@ -64,14 +64,15 @@ std::optional<Softmax> softmaxOf(const tile::Group &group) {
   for (LinalgOp op : group.operations) {
     if (op.getNumReductionLoops() == 0)
       continue;
-    LinalgOp &place = tile::isContraction(op) ? (found.scores ? found.weighted : found.scores)
+    LinalgOp &place = tile::isContraction(op)            ? (found.scores ? found.weighted : found.scores)
                       : reducesBy<arith::MaximumFOp>(op) ? found.greatest
                                                          : found.sum;
     if (place)
       return std::nullopt;
     place = op;
   }
-  if (!found.scores || !found.weighted || !found.greatest || !found.sum || !reducesBy<arith::AddFOp>(found.sum))
+  if (!found.scores || !found.weighted || !found.greatest || !found.sum ||
+      !reducesBy<arith::AddFOp>(found.sum))
     return std::nullopt;
   found.exponentials = found.weighted.getDpsInputs()[0].getDefiningOp<LinalgOp>();
   if (!found.exponentials || found.sum.getDpsInputs()[0] != found.exponentials->getResult(0) ||
@@ -81,14 +82,16 @@ std::optional<Softmax> softmaxOf(const tile::Group &group) {
   // The sum is of the exponentials as they are.
   Operation *add = found.sum.getBlock()->getTerminator()->getOperand(0).getDefiningOp();
   Block *body = found.sum.getBlock();
-  bool plain = (widened(add->getOperand(0)) == body->getArgument(0) && add->getOperand(1) == body->getArgument(1)) ||
-               (widened(add->getOperand(1)) == body->getArgument(0) && add->getOperand(0) == body->getArgument(1));
+  bool plain =
+      (widened(add->getOperand(0)) == body->getArgument(0) && add->getOperand(1) == body->getArgument(1)) ||
+      (widened(add->getOperand(1)) == body->getArgument(0) && add->getOperand(0) == body->getArgument(1));
   return plain ? std::optional(found) : std::nullopt;
 }
 
 class AttentionWriter {
 public:
-  AttentionWriter(const tile::Group &group, const Softmax &softmax, const Product &qk, const Product &pv, Kernel &kernel)
+  AttentionWriter(const tile::Group &group, const Softmax &softmax, const Product &qk, const Product &pv,
+                  Kernel &kernel)
       : group(group), s(softmax), qk(qk), pv(pv), kernel(kernel), e(kernel.emit()), loops(group, e),
         scalars(e, [&](Value tensor) { return kernel.pointerTo(tensor); }) {
     scalars.inlined.insert(group.operations.begin(), group.operations.end());
@@ -109,8 +112,8 @@ public:
     bool alike = qk.batch.size() == pv.batch.size() && qk.m.size() == pv.m.size() && keys == pv.k.size() &&
                  qk.n.loops.size() == 1 && pv.k.loops.size() == 1 && loops.has(s.scores, qk.batch) &&
                  loops.has(s.scores, qk.m) && loops.has(s.weighted, pv.n);
-    if (!alike || pv.n.size() > greatestHead || qk.k.size() > greatestHead || kernel.grid[2] > greatestGridYZ ||
-        kernel.sharedBytes > machine.sharedBytesPerBlock)
+    if (!alike || pv.n.size() > greatestHead || qk.k.size() > greatestHead ||
+        kernel.grid[2] > greatestGridYZ || kernel.sharedBytes > machine.sharedBytesPerBlock)
       return failure();
     Value thread = e.threadId();
     memory = kernel.shared();
@@ -122,7 +125,8 @@ public:
     for (int64_t half = 0; half < 2; ++half) {
       // Rows beyond the last are computed as it, and not stored.
       Value m = e.add(e.add(firstM, warpRow), e.add(e.div(lane, 4), half * 8));
-      rowAt.push_back(qk.m.size() % rowsOfBlock ? e.select(e.less(m, qk.m.size()), m, e.index(qk.m.size() - 1)) : m);
+      rowAt.push_back(
+          qk.m.size() % rowsOfBlock ? e.select(e.less(m, qk.m.size()), m, e.index(qk.m.size() - 1)) : m);
     }
 
     TileLoader queries(kernel, qk.a, qk.m, qk.k, qk.batch, rowsOfBlock, firstM, batch, thread);
@@ -167,8 +171,8 @@ private:
       loader.load(e.add(begin, step), at(valuesBegin + step * pv.elementsOfRow() * head * pv.b.elementBytes));
   }
 
-  /// One block of keys from `first` on. `carried`: of the thread's two rows the greatest score and its own sum of
-  /// exponentials, and the sums of weighted values.
+  /// One block of keys from `first` on. `carried`: of the thread's two rows the greatest score and its own
+  /// sum of exponentials, and the sums of weighted values.
   void block(Value first, SmallVector<Value> &carried) {
     waitForAll(); // The keys are there, and nobody needs the last values.
     loadValues(first);
@@ -203,12 +207,15 @@ private:
         Lanes values = masked[t * 2 + half];
         scalars.sources[s.masked] = [values](ArrayRef<Position>, unsigned) { return values; };
         Lanes weight;
-        scalars.scoped([&] { weight = scalars.evaluate(s.exponentials, loopsAt({keyAt(first, t), 1, 2}, half), 2)[0]; });
+        scalars.scoped(
+            [&] { weight = scalars.evaluate(s.exponentials, loopsAt({keyAt(first, t), 1, 2}, half), 2)[0]; });
         weights[t * 2 + half] = weight;
         for (Value value : weight)
           sum = arith::AddFOp::create(
               e.b, e.loc, sum,
-              value.getType().isF32() ? value : arith::ExtFOp::create(e.b, e.loc, e.b.getF32Type(), value).getResult());
+              value.getType().isF32()
+                  ? value
+                  : arith::ExtFOp::create(e.b, e.loc, e.b.getF32Type(), value).getResult());
       }
       scalars.sources.erase(s.masked);
       carried[half] = greatest;
@@ -247,7 +254,8 @@ private:
                                  pair(weights[t * 4 + 3])};
       Value b = at(valuesBegin + t / perStep * pv.elementsOfRow() * head * pv.b.elementBytes);
       for (int64_t n = 0; n < head / 8; n += 2) {
-        SmallVector<Value> columns = loadTransposedColumns(kernel, b, head, e.index(n * 8), t % perStep, lane);
+        SmallVector<Value> columns =
+            loadTransposedColumns(kernel, b, head, e.index(n * 8), t % perStep, lane);
         for (int64_t i = 0; i < 2; ++i)
           multiplyAdd(kernel, pv, rows, ArrayRef(columns).slice(i * 2, 2), sums.slice((n + i) * 4, 4));
       }
@@ -268,14 +276,13 @@ private:
       own[cast<AffineDimExpr>(expr).getPosition()] = position;
     return own;
   }
-  Value keyAt(Value first, int64_t t) {
-    return e.add(e.add(first, t * 8), e.mul(e.rem(lane, 4), 2));
-  }
+  Value keyAt(Value first, int64_t t) { return e.add(e.add(first, t * 8), e.mul(e.rem(lane, 4), 2)); }
 
   Lanes maskedScores(Value first, int64_t t, int64_t half, ArrayRef<Value> scores) {
     Value key = keyAt(first, t);
     bool certain = keys % keysOfBlock == 0;
-    // Keys beyond the last are read as the last, and do not count. Of an odd number they are read one at a time.
+    // Keys beyond the last are read as the last, and do not count. Of an odd number they are read one at a
+    // time.
     unsigned together = keys % 2 ? 1 : 2;
     Lanes lanes;
     for (unsigned i = 0; i < 2; i += together) {
@@ -288,7 +295,8 @@ private:
       for (OpOperand *input : s.exponentials.getDpsInputOperands())
         if (input->get() == s.masked)
           scalars.scoped([&] {
-            some = scalars.at(s.masked, scalars.through(s.exponentials.getMatchingIndexingMap(input), own), together);
+            some = scalars.at(s.masked, scalars.through(s.exponentials.getMatchingIndexingMap(input), own),
+                              together);
           });
       lanes.append(some);
     }
@@ -317,12 +325,12 @@ private:
         [&](Value m, RootLoops &at) { at.place(s.scores, qk.m, m); },
         [&](Value row, Scalars &at) {
           Value sum = e.load(f32, sumAt(row), 4);
-          at.sources[s.sum->getResult(0)] = [sum](ArrayRef<Position>, unsigned lanes) { return Lanes(lanes, sum); };
+          at.sources[s.sum->getResult(0)] = [sum](ArrayRef<Position>, unsigned lanes) {
+            return Lanes(lanes, sum);
+          };
         });
   }
-  Value sumAt(Value row) {
-    return e.address(memory, e.b.getF32Type(), e.add(row, sumsBegin / 4));
-  }
+  Value sumAt(Value row) { return e.address(memory, e.b.getF32Type(), e.add(row, sumsBegin / 4)); }
 
   const tile::Group &group;
   Softmax s;

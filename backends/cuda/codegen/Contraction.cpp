@@ -1,7 +1,7 @@
-// C[batch, m, n] = Σ_k A[batch, m, k] · B[batch, k, n] by mma.sync. A block computes a tile of C; tiles of A and B come
-// to shared memory by asynchronous copies, some steps of k ahead, and from there to registers by ldmatrix. Sums go
-// through shared memory once more, so that formulas of them run over whole rows and global memory is written in
-// 128 bits.
+// C[batch, m, n] = Σ_k A[batch, m, k] · B[batch, k, n] by mma.sync. A block computes a tile of C; tiles of A
+// and B come to shared memory by asynchronous copies, some steps of k ahead, and from there to registers by
+// ldmatrix. Sums go through shared memory once more, so that formulas of them run over whole rows and global
+// memory is written in 128 bits.
 
 #include "backends/cuda/codegen/Epilogue.h"
 
@@ -34,8 +34,8 @@ public:
     steps = llvm::divideCeil(p.k.size(), p.elementsOfRow());
     stages = std::min(greatestStages, steps + 1);
     kernel.threads = unsigned(warpsM * warpsN * warpSize);
-    kernel.grid = {unsigned(llvm::divideCeil(p.n.size(), tileN)), unsigned(llvm::divideCeil(p.m.size(), tileM)),
-                   unsigned(p.batch.size())};
+    kernel.grid = {unsigned(llvm::divideCeil(p.n.size(), tileN)),
+                   unsigned(llvm::divideCeil(p.m.size(), tileM)), unsigned(p.batch.size())};
     kernel.sharedBytes = unsigned(std::max(stages * stageBytes(), tile.bytes()));
   }
 
@@ -53,7 +53,8 @@ public:
     firstN = e.mul(e.blockIdX(), tileN);
     batch = e.blockIdZ();
     SmallVector<Value> sums = multiply();
-    tile.leave(e, memory, sums, e.mul(warpM, tileM / warpsM), tilesOfWarpM(), e.mul(warpN, tileN / warpsN), lane);
+    tile.leave(e, memory, sums, e.mul(warpM, tileM / warpsM), tilesOfWarpM(), e.mul(warpN, tileN / warpsN),
+               lane);
     e.barrier();
     RootLoops loops(group, e);
     loops.place(contraction, p.batch, batch);
@@ -114,7 +115,8 @@ private:
                                                  : loadColumns(kernel, b, first, step, lane));
       }
       for (int64_t m = 0; m < tilesM; ++m) {
-        SmallVector<Value> rows = loadRows(kernel, a, e.add(e.mul(warpM, tileM / warpsM), m * 16), step, lane);
+        SmallVector<Value> rows =
+            loadRows(kernel, a, e.add(e.mul(warpM, tileM / warpsM), m * 16), step, lane);
         for (int64_t n = 0; n < tilesN; ++n) {
           MutableArrayRef<Value> sum = MutableArrayRef(sums).slice((m * tilesN + n) * 4, 4);
           multiplyAdd(kernel, p, rows, ArrayRef(columns).slice(n * 2, 2), sum);

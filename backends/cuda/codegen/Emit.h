@@ -32,12 +32,8 @@ struct Emit {
   Value f32(float value) const {
     return mlir::arith::ConstantFloatOp::create(b, loc, b.getF32Type(), llvm::APFloat(value));
   }
-  Value toI32(Value index) const {
-    return mlir::arith::IndexCastOp::create(b, loc, b.getI32Type(), index);
-  }
-  Value toIndex(Value i32) const {
-    return mlir::arith::IndexCastOp::create(b, loc, b.getIndexType(), i32);
-  }
+  Value toI32(Value index) const { return mlir::arith::IndexCastOp::create(b, loc, b.getI32Type(), index); }
+  Value toIndex(Value i32) const { return mlir::arith::IndexCastOp::create(b, loc, b.getIndexType(), i32); }
 
   /// Of index or i32; constants fold.
   Value add(Value x, Value y) const { return b.createOrFold<mlir::arith::AddIOp>(loc, x, y, noWrap()); }
@@ -93,13 +89,11 @@ private:
   mlir::arith::IntegerOverflowFlags noWrap() const {
     return mlir::arith::IntegerOverflowFlags::nsw | mlir::arith::IntegerOverflowFlags::nuw;
   }
-  Value constantLike(Value x, int64_t y) const {
-    return x.getType().isIndex() ? index(y) : i32(int32_t(y));
-  }
+  Value constantLike(Value x, int64_t y) const { return x.getType().isIndex() ? index(y) : i32(int32_t(y)); }
 };
 
-/// The type that elements of a tensor have in memory: integers without sign, bools as bytes, floats of 8 bits as their
-/// codes.
+/// The type that elements of a tensor have in memory: integers without sign, bools as bytes, floats of 8 bits
+/// as their codes.
 mlir::Type memoryType(mlir::Type element);
 
 /// Kernels hold them as their codes.

@@ -47,8 +47,9 @@ void TileOfSums::leave(Emit e, Value memory, ArrayRef<Value> sums, Value row, in
       }
 }
 
-void TileOfSums::finish(Kernel &kernel, const tile::Group &group, LinalgOp contraction, const Product &product,
-                        Value memory, Value firstM, Value firstN, RootLoops loops, RowAt rowAt, More more) const {
+void TileOfSums::finish(Kernel &kernel, const tile::Group &group, LinalgOp contraction,
+                        const Product &product, Value memory, Value firstM, Value firstN, RootLoops loops,
+                        RowAt rowAt, More more) const {
   Emit e = kernel.emit();
   LinalgOp root = group.root();
   tile::Group formulas;
@@ -88,7 +89,8 @@ void TileOfSums::finish(Kernel &kernel, const tile::Group &group, LinalgOp contr
     if (root != contraction)
       values = scalars.evaluate(root, loops.positions(), unsigned(lanes));
     for (auto [i, value] : llvm::enumerate(values))
-      scalars.store(root->getResult(i),
-                    scalars.through(root.getMatchingIndexingMap(root.getDpsInitOperand(i)), loops.positions()), value);
+      scalars.store(
+          root->getResult(i),
+          scalars.through(root.getMatchingIndexingMap(root.getDpsInitOperand(i)), loops.positions()), value);
   });
 }

@@ -1,5 +1,5 @@
-// What becomes of a tile of sums: it goes through shared memory, so that formulas of it run over whole rows and
-// global memory is written in 128 bits.
+// What becomes of a tile of sums: it goes through shared memory, so that formulas of it run over whole rows
+// and global memory is written in 128 bits.
 #pragma once
 
 #include "backends/cuda/codegen/Tensor.h"
@@ -30,21 +30,23 @@ struct TileOfSums {
 
   /// In shared memory.
   int64_t bytes() const { return rows * pitch() * 4; }
-  /// Each warp leaves its sums, `tilesM` times 16 rows from `row` on and columns from `column` on: four for each mma.
+  /// Each warp leaves its sums, `tilesM` times 16 rows from `row` on and columns from `column` on: four for
+  /// each mma.
   void leave(Emit e, mlir::Value memory, llvm::ArrayRef<mlir::Value> sums, mlir::Value row, int64_t tilesM,
              mlir::Value column, mlir::Value lane) const;
-  /// All threads compute the group's root of the sums, which are `product`'s of `contraction`, and store it. The tile's
-  /// first row and column are `firstM` and `firstN` of the product's; `rowAt` sets the loops where m stands. `more`:
-  /// what else the kernel holds of a row of the tile.
+  /// All threads compute the group's root of the sums, which are `product`'s of `contraction`, and store it.
+  /// The tile's first row and column are `firstM` and `firstN` of the product's; `rowAt` sets the loops where
+  /// m stands. `more`: what else the kernel holds of a row of the tile.
   using RowAt = llvm::function_ref<void(mlir::Value m, RootLoops &loops)>;
   using More = llvm::function_ref<void(mlir::Value row, Scalars &scalars)>;
-  void finish(Kernel &kernel, const tile::Group &group, mlir::linalg::LinalgOp contraction, const Product &product,
-              mlir::Value memory, mlir::Value firstM, mlir::Value firstN, RootLoops loops, RowAt rowAt,
-              More more = [](mlir::Value, Scalars &) {}) const;
+  void finish(
+      Kernel &kernel, const tile::Group &group, mlir::linalg::LinalgOp contraction, const Product &product,
+      mlir::Value memory, mlir::Value firstM, mlir::Value firstN, RootLoops loops, RowAt rowAt,
+      More more = [](mlir::Value, Scalars &) {}) const;
 
 private:
-  /// Words of a row: eight more than there are columns, so that the rows that a warp writes at once lie in different
-  /// banks.
+  /// Words of a row: eight more than there are columns, so that the rows that a warp writes at once lie in
+  /// different banks.
   int64_t pitch() const { return columns + 8; }
 };
 

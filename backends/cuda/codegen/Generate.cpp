@@ -31,7 +31,8 @@ int64_t bytesOf(Value tensor) {
   return type.getNumElements() * memoryType(type.getElementType()).getIntOrFloatBitWidth() / 8;
 }
 
-/// Places the largest first, each as low as it fits beside those that live at the same time. Returns the bytes of all.
+/// Places the largest first, each as low as it fits beside those that live at the same time. Returns the
+/// bytes of all.
 int64_t place(std::vector<Lifetime> &lifetimes) {
   std::vector<Lifetime *> order, placed;
   for (Lifetime &lifetime : lifetimes)
@@ -41,12 +42,14 @@ int64_t place(std::vector<Lifetime> &lifetimes) {
   for (Lifetime *lifetime : order) {
     for (const Lifetime *other : placed) // By offset.
       if (other->first <= lifetime->last && lifetime->first <= other->last &&
-          lifetime->offset < other->offset + other->bytes && other->offset < lifetime->offset + lifetime->bytes)
+          lifetime->offset < other->offset + other->bytes &&
+          other->offset < lifetime->offset + lifetime->bytes)
         lifetime->offset = other->offset + other->bytes;
     total = std::max(total, lifetime->offset + lifetime->bytes);
-    placed.insert(llvm::upper_bound(placed, lifetime,
-                                    [](const Lifetime *a, const Lifetime *b) { return a->offset < b->offset; }),
-                  lifetime);
+    placed.insert(
+        llvm::upper_bound(placed, lifetime,
+                          [](const Lifetime *a, const Lifetime *b) { return a->offset < b->offset; }),
+        lifetime);
   }
   return total;
 }
@@ -130,7 +133,8 @@ private:
       if (!name || !known || !element)
         return function.emitError("argument ")
                << argument.getArgNumber() << " needs a name, a role and a type that buffers have";
-      isa::Buffer buffer{name.getValue().str(), *known, *element, {type.getShape().begin(), type.getShape().end()}};
+      isa::Buffer buffer{
+          name.getValue().str(), *known, *element, {type.getShape().begin(), type.getShape().end()}};
       buffer.bytes = llvm::divideCeil(type.getNumElements() * bitWidth(*element), 8);
       buffer.alignment = bufferAlignment;
       program.buffers.push_back(std::move(buffer));
@@ -183,7 +187,8 @@ private:
       if (!mlir::isa<BlockArgument>(root)) {
         auto [entry, first] = lifetimeOf.try_emplace(root, lifetimes.size());
         if (first)
-          lifetimes.push_back({root, int64_t(llvm::alignTo(bytesOf(root), bufferAlignment)), 0, program.launches.size()});
+          lifetimes.push_back(
+              {root, int64_t(llvm::alignTo(bytesOf(root), bufferAlignment)), 0, program.launches.size()});
         lifetimes[entry->second].last = program.launches.size();
       }
     rootsOf.push_back(kernel.roots);

@@ -31,8 +31,8 @@ struct Program {
   std::string ptx;
 };
 
-/// Writes a kernel for each group of operations that are computed together. Equal kernels are one. Errors: what has
-/// no kernel, with its node.
+/// Writes a kernel for each group of operations that are computed together. Equal kernels are one. Errors:
+/// what has no kernel, with its node.
 mlir::FailureOr<Program> generate(mlir::func::FuncOp function, const target::TargetDescription &target);
 
 } // namespace npuc::cuda

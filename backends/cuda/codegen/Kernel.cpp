@@ -11,7 +11,8 @@ Machine::Machine(const npuc::target::TargetDescription &target)
 
 bool Machine::multiplies(Type element) const {
   auto has = [&](npuc::ElementType type) { return npuc::target::matrixType(target, type) != nullptr; };
-  return (element.isF16() && has(npuc::ElementType::F16)) || (element.isBF16() && has(npuc::ElementType::BF16)) ||
+  return (element.isF16() && has(npuc::ElementType::F16)) ||
+         (element.isBF16() && has(npuc::ElementType::BF16)) ||
          (mlir::isa<Float8E4M3FNType>(element) && has(npuc::ElementType::F8E4M3)) ||
          (mlir::isa<Float8E5M2Type>(element) && has(npuc::ElementType::F8E5M2)) ||
          (element.isInteger(8) && has(npuc::ElementType::I8));
@@ -41,8 +42,9 @@ Value Kernel::shared() {
   if (!global) {
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPointToStart(module.getBody());
-    global = LLVM::GlobalOp::create(b, loc, LLVM::LLVMArrayType::get(b.getI8Type(), 0), /*isConstant=*/false,
-                                    LLVM::Linkage::External, name, Attribute(), /*alignment=*/128, sharedSpace);
+    global =
+        LLVM::GlobalOp::create(b, loc, LLVM::LLVMArrayType::get(b.getI8Type(), 0), /*isConstant=*/false,
+                               LLVM::Linkage::External, name, Attribute(), /*alignment=*/128, sharedSpace);
   }
   return LLVM::AddressOfOp::create(b, loc, global);
 }

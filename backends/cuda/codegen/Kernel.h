@@ -48,8 +48,9 @@ private:
   mlir::OpBuilder b;
 };
 
-/// How many elements a thread has at once of a dimension of `extent`, which they divide: 128 bits of the widest that the
-/// group's formulas and reductions read or write in memory, so that a warp's accesses are of whole sectors.
+/// How many elements a thread has at once of a dimension of `extent`, which they divide: 128 bits of the
+/// widest that the group's formulas and reductions read or write in memory, so that a warp's accesses are of
+/// whole sectors.
 int64_t lanesOf(const tile::Group &group, int64_t extent);
 
 /// Writes the kernel of a group, or fails if it is not of the form. What a form has written when it fails is

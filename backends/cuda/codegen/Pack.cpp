@@ -19,7 +19,8 @@ constexpr StringRef roleAttr = "npu.role", valueAttr = "npu.value";
 /// The second operand's dimensions, those of sums first; nothing if k is last already.
 std::optional<SmallVector<int64_t>> orderOf(LinalgOp op) {
   OpOperand *operand = op.getDpsInputOperand(1);
-  AffineMap map = op.getMatchingIndexingMap(operand), sums = op.getMatchingIndexingMap(op.getDpsInitOperand(0));
+  AffineMap map = op.getMatchingIndexingMap(operand),
+            sums = op.getMatchingIndexingMap(op.getDpsInitOperand(0));
   if (!map.isProjectedPermutation())
     return std::nullopt;
   SmallVector<int64_t> order, k;
@@ -57,7 +58,8 @@ Value transposedConstant(BlockArgument argument, RankedTensorType viewed, Ranked
   return function.getArgument(last);
 }
 
-Value transposedActivation(OpBuilder &b, Location loc, Value tensor, RankedTensorType type, ArrayRef<int64_t> order) {
+Value transposedActivation(OpBuilder &b, Location loc, Value tensor, RankedTensorType type,
+                           ArrayRef<int64_t> order) {
   Value empty = tensor::EmptyOp::create(b, loc, type.getShape(), type.getElementType());
   SmallVector<unsigned> loops(order.size());
   for (auto [loop, dim] : llvm::enumerate(order))
@@ -78,7 +80,8 @@ Value transposedActivation(OpBuilder &b, Location loc, Value tensor, RankedTenso
 void npuc::cuda::packBytes(func::FuncOp function) {
   SmallVector<linalg::GenericOp> products;
   function.walk([&](linalg::GenericOp op) {
-    auto second = op.getNumDpsInputs() == 2 ? dyn_cast<RankedTensorType>(op.getDpsInputs()[1].getType()) : nullptr;
+    auto second =
+        op.getNumDpsInputs() == 2 ? dyn_cast<RankedTensorType>(op.getDpsInputs()[1].getType()) : nullptr;
     if (second && second.getElementTypeBitWidth() == 8 && tile::isContraction(op))
       products.push_back(op);
   });
@@ -94,7 +97,8 @@ void npuc::cuda::packBytes(func::FuncOp function) {
     operand->set(constant ? transposedConstant(constant, viewed, type, *order)
                           : transposedActivation(b, op.getLoc(), operand->get(), type, *order));
     SmallVector<AffineMap> maps = op.getIndexingMapsArray();
-    maps[1] = AffineMap::get(maps[1].getNumDims(), 0, applyPermutation(maps[1].getResults(), *order), b.getContext());
+    maps[1] = AffineMap::get(maps[1].getNumDims(), 0, applyPermutation(maps[1].getResults(), *order),
+                             b.getContext());
     op.setIndexingMapsAttr(b.getAffineMapArrayAttr(maps));
   }
   // Views of what is not read any more, and then that.

@@ -2,17 +2,6 @@
 
 #include "backends/cuda/codegen/Functions.h"
 
-#include "llvm/Bitcode/BitcodeReader.h"
-#include "llvm/IR/LegacyPassManager.h"
-#include "llvm/IR/Module.h"
-#include "llvm/IR/Verifier.h"
-#include "llvm/Linker/Linker.h"
-#include "llvm/MC/TargetRegistry.h"
-#include "llvm/Passes/PassBuilder.h"
-#include "llvm/Support/TargetSelect.h"
-#include "llvm/Target/TargetMachine.h"
-#include "llvm/Transforms/IPO/GlobalDCE.h"
-#include "llvm/Transforms/IPO/Internalize.h"
 #include "mlir/Conversion/Passes.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
@@ -25,6 +14,17 @@
 #include "mlir/Target/LLVMIR/Export.h"
 #include "mlir/Transforms/GreedyPatternRewriteDriver.h"
 #include "mlir/Transforms/Passes.h"
+#include "llvm/Bitcode/BitcodeReader.h"
+#include "llvm/IR/LegacyPassManager.h"
+#include "llvm/IR/Module.h"
+#include "llvm/IR/Verifier.h"
+#include "llvm/Linker/Linker.h"
+#include "llvm/MC/TargetRegistry.h"
+#include "llvm/Passes/PassBuilder.h"
+#include "llvm/Support/TargetSelect.h"
+#include "llvm/Target/TargetMachine.h"
+#include "llvm/Transforms/IPO/GlobalDCE.h"
+#include "llvm/Transforms/IPO/Internalize.h"
 
 using namespace mlir;
 
@@ -36,9 +36,9 @@ constexpr llvm::StringLiteral triple = "nvptx64-nvidia-cuda";
 struct Function {
   StringRef operation, name;
 };
-constexpr Function functions[] = {{"math.exp", "npuc_exp"},   {"math.log", "npuc_log"}, {"math.tanh", "npuc_tanh"},
-                                  {"math.erf", "npuc_erf"},   {"math.sin", "npuc_sin"}, {"math.cos", "npuc_cos"},
-                                  {"math.rsqrt", "npuc_rsqrt"}};
+constexpr Function functions[] = {
+    {"math.exp", "npuc_exp"}, {"math.log", "npuc_log"}, {"math.tanh", "npuc_tanh"},  {"math.erf", "npuc_erf"},
+    {"math.sin", "npuc_sin"}, {"math.cos", "npuc_cos"}, {"math.rsqrt", "npuc_rsqrt"}};
 
 /// Calls instead of what would become a call of CUDA's library.
 void callFunctions(ModuleOp module) {
@@ -53,7 +53,8 @@ void callFunctions(ModuleOp module) {
     if (found.empty())
       continue;
     b.setInsertionPointToStart(module.getBody());
-    auto callee = LLVM::LLVMFuncOp::create(b, module.getLoc(), function.name, LLVM::LLVMFunctionType::get(f32, {f32}));
+    auto callee =
+        LLVM::LLVMFuncOp::create(b, module.getLoc(), function.name, LLVM::LLVMFunctionType::get(f32, {f32}));
     for (Operation *op : found) {
       b.setInsertionPoint(op);
       op->replaceAllUsesWith(LLVM::CallOp::create(b, op->getLoc(), callee, op->getOperands()));
@@ -144,8 +145,9 @@ FailureOr<std::string> npuc::cuda::toPtx(ModuleOp module, unsigned capability, u
       llvm::Triple(triple), "sm_" + std::to_string(capability), "+ptx" + std::to_string(ptxVersion), options,
       std::nullopt, std::nullopt, llvm::CodeGenOptLevel::Default));
   llvm::LLVMContext context;
-  module->setAttr(LLVM::LLVMDialect::getDataLayoutAttrName(),
-                  StringAttr::get(module.getContext(), machine->createDataLayout().getStringRepresentation()));
+  module->setAttr(
+      LLVM::LLVMDialect::getDataLayoutAttrName(),
+      StringAttr::get(module.getContext(), machine->createDataLayout().getStringRepresentation()));
   module->setAttr(LLVM::LLVMDialect::getTargetTripleAttrName(), StringAttr::get(module.getContext(), triple));
   std::unique_ptr<llvm::Module> translated = translate(module, context);
   if (!translated)

@@ -33,18 +33,19 @@ std::optional<Combiner> combinerOf(LinalgOp op) {
   Builder b(op.getContext());
   Type type = out.getType();
   constexpr double infinity = std::numeric_limits<double>::infinity();
-  TypedAttr neutral = llvm::TypeSwitch<Operation *, TypedAttr>(last)
-                          .Case<arith::AddFOp>([&](auto) { return b.getFloatAttr(type, 0.0); })
-                          .Case<arith::MaximumFOp>([&](auto) { return b.getFloatAttr(type, -infinity); })
-                          .Case<arith::MinimumFOp>([&](auto) { return b.getFloatAttr(type, infinity); })
-                          .Case<arith::AddIOp>([&](auto) { return b.getIntegerAttr(type, 0); })
-                          .Case<arith::MaxSIOp>([&](auto) {
-                            return b.getIntegerAttr(type, APInt::getSignedMinValue(type.getIntOrFloatBitWidth()));
-                          })
-                          .Case<arith::MinSIOp>([&](auto) {
-                            return b.getIntegerAttr(type, APInt::getSignedMaxValue(type.getIntOrFloatBitWidth()));
-                          })
-                          .Default([](auto) { return TypedAttr(); });
+  TypedAttr neutral =
+      llvm::TypeSwitch<Operation *, TypedAttr>(last)
+          .Case<arith::AddFOp>([&](auto) { return b.getFloatAttr(type, 0.0); })
+          .Case<arith::MaximumFOp>([&](auto) { return b.getFloatAttr(type, -infinity); })
+          .Case<arith::MinimumFOp>([&](auto) { return b.getFloatAttr(type, infinity); })
+          .Case<arith::AddIOp>([&](auto) { return b.getIntegerAttr(type, 0); })
+          .Case<arith::MaxSIOp>([&](auto) {
+            return b.getIntegerAttr(type, APInt::getSignedMinValue(type.getIntOrFloatBitWidth()));
+          })
+          .Case<arith::MinSIOp>([&](auto) {
+            return b.getIntegerAttr(type, APInt::getSignedMaxValue(type.getIntOrFloatBitWidth()));
+          })
+          .Default([](auto) { return TypedAttr(); });
   if (!neutral || type.getIntOrFloatBitWidth() != 32)
     return std::nullopt;
   return Combiner{last, neutral};
@@ -53,7 +54,8 @@ std::optional<Combiner> combinerOf(LinalgOp op) {
 class RowsWriter {
 public:
   RowsWriter(const tile::Group &group, Kernel &kernel)
-      : group(group), kernel(kernel), e(kernel.emit()), scalars(e, [&](Value t) { return kernel.pointerTo(t); }) {
+      : group(group), kernel(kernel), e(kernel.emit()),
+        scalars(e, [&](Value t) { return kernel.pointerTo(t); }) {
     llvm::SetVector<Operation *> members;
     for (LinalgOp op : llvm::reverse(group.operations))
       members.insert(op);
@@ -218,13 +220,14 @@ private:
     Combiner combiner = *combinerOf(op);
     Value neutral = arith::ConstantOp::create(e.b, e.loc, combiner.neutral);
     int64_t lanes = lanesOf(innerExtents(op));
-    SmallVector<Value> sums = forEachRun(op, SmallVector<Value>(lanes, neutral), [&](const Run &run, ValueRange old) {
-      Lanes next = scalars.evaluate(op, loopsAt(op, run), unsigned(lanes), {Lanes(old)})[0];
-      if (run.inside)
-        for (auto [value, before] : llvm::zip_equal(next, old))
-          value = e.select(run.inside, value, before);
-      return next;
-    });
+    SmallVector<Value> sums =
+        forEachRun(op, SmallVector<Value>(lanes, neutral), [&](const Run &run, ValueRange old) {
+          Lanes next = scalars.evaluate(op, loopsAt(op, run), unsigned(lanes), {Lanes(old)})[0];
+          if (run.inside)
+            for (auto [value, before] : llvm::zip_equal(next, old))
+              value = e.select(run.inside, value, before);
+          return next;
+        });
     Value sum = sums[0];
     for (Value other : ArrayRef(sums).drop_front())
       sum = combine(combiner, sum, other);
@@ -240,7 +243,9 @@ private:
     OpOperand *init = op.getDpsInitOperand(0);
     Value first = scalars.at(init->get(), scalars.through(op.getMatchingIndexingMap(init), loops), 1)[0];
     sum = combine(combiner, first, sum);
-    scalars.sources[op->getResult(0)] = [sum](ArrayRef<Position>, unsigned lanes) { return Lanes(lanes, sum); };
+    scalars.sources[op->getResult(0)] = [sum](ArrayRef<Position>, unsigned lanes) {
+      return Lanes(lanes, sum);
+    };
   }
 
   /// Each warp leaves its sum in shared memory, in places of this reduction alone.
@@ -248,9 +253,8 @@ private:
     Type type = sum.getType();
     Value memory = kernel.shared();
     Value begin = e.add(firstSum, reductionsDone++ * warps);
-    e.when(e.less(e.rem(lane, warpSize), 1), [&] {
-      e.store(sum, e.address(memory, type, e.add(e.div(lane, warpSize), begin)), 4);
-    });
+    e.when(e.less(e.rem(lane, warpSize), 1),
+           [&] { e.store(sum, e.address(memory, type, e.add(e.div(lane, warpSize), begin)), 4); });
     e.barrier();
     Value total;
     for (int64_t warp = 0; warp < warps; ++warp) {
@@ -289,8 +293,8 @@ private:
   void store(ArrayRef<Lanes> values, ArrayRef<Position> loops) {
     LinalgOp root = group.root();
     for (auto [i, lanes] : llvm::enumerate(values))
-      scalars.store(root->getResult(i), scalars.through(root.getMatchingIndexingMap(root.getDpsInitOperand(i)), loops),
-                    lanes);
+      scalars.store(root->getResult(i),
+                    scalars.through(root.getMatchingIndexingMap(root.getDpsInitOperand(i)), loops), lanes);
   }
 
   const tile::Group &group;
@@ -301,7 +305,7 @@ private:
   llvm::SmallBitVector rows; ///< Loops of the root.
   int64_t warps = 1;         ///< Of a row.
   int64_t reductionsDone = 0;
-  Value lane; ///< Of a row's threads.
+  Value lane;     ///< Of a row's threads.
   Value firstSum; ///< Place of the row's sums in shared memory.
   Value inRows;
   llvm::DenseMap<unsigned, Value> rowAt; ///< By the root's loop.

@@ -33,7 +33,8 @@ Value Scalars::constant(Value value) const {
   assert(op && op->hasTrait<OpTrait::ConstantLike>() && "bodies read constants alone from outside");
   if (isFloat8(value.getType())) {
     auto number = cast<FloatAttr>(cast<arith::ConstantOp>(op).getValue());
-    return arith::ConstantIntOp::create(e.b, e.loc, int64_t(number.getValue().bitcastToAPInt().getZExtValue()), 8);
+    return arith::ConstantIntOp::create(e.b, e.loc,
+                                        int64_t(number.getValue().bitcastToAPInt().getZExtValue()), 8);
   }
   return e.b.clone(*op)->getResult(0);
 }
@@ -68,7 +69,8 @@ struct Scalars::Access {
 Scalars::Access Scalars::accessTo(Value tensor, ArrayRef<Position> indices, unsigned lanes) {
   std::optional<Storage> storage = storageOf(tensor);
   assert(storage && "what has no memory is inlined");
-  Access access{pointerOf(storage->root), {e.index(storage->offset), 0, storage->offset},
+  Access access{pointerOf(storage->root),
+                {e.index(storage->offset), 0, storage->offset},
                 memoryType(cast<RankedTensorType>(tensor.getType()).getElementType())};
   for (auto [position, stride, size] : llvm::zip_equal(indices, storage->strides, storage->shape)) {
     if (size == 1)
@@ -106,7 +108,8 @@ Lanes Scalars::at(Value tensor, ArrayRef<Position> indices, unsigned lanes) {
   for (const Position &position : indices) {
     int64_t number = 0;
     bool isConstant = isConstantIndex(position.base, number);
-    key.second.push_back({isConstant ? nullptr : position.base.getAsOpaquePointer(), isConstant ? number : position.step});
+    key.second.push_back(
+        {isConstant ? nullptr : position.base.getAsOpaquePointer(), isConstant ? number : position.step});
     if (isConstant)
       key.second.push_back({nullptr, position.step});
   }
@@ -154,8 +157,9 @@ void Scalars::store(Value tensor, ArrayRef<Position> indices, ArrayRef<Value> va
   Lanes stored(values);
   for (Value &value : stored)
     if (value.getType() != access.type)
-      value = value.getType().isInteger(1) ? arith::ExtUIOp::create(e.b, e.loc, access.type, value).getResult()
-                                           : value;
+      value = value.getType().isInteger(1)
+                  ? arith::ExtUIOp::create(e.b, e.loc, access.type, value).getResult()
+                  : value;
   for (unsigned lane = 0; lane < stored.size(); lane += access.width)
     e.store(e.pack(ArrayRef(stored).slice(lane, access.width)),
             e.address(access.pointer, access.type, laneOf(access.offset, lane)), access.width * bytes);
@@ -175,8 +179,9 @@ Value Scalars::scalarOf(Operation &op, llvm::function_ref<Value(Value)> operand,
   }
   if (auto extend = dyn_cast<arith::ExtFOp>(op); extend && isFloat8(extend.getIn().getType())) {
     Value wide = e.decode(extend.getIn().getType(), operand(extend.getIn()));
-    return wide.getType() == extend.getType() ? wide
-                                              : arith::TruncFOp::create(e.b, e.loc, extend.getType(), wide).getResult();
+    return wide.getType() == extend.getType()
+               ? wide
+               : arith::TruncFOp::create(e.b, e.loc, extend.getType(), wide).getResult();
   }
   if (auto truncate = dyn_cast<arith::TruncFOp>(op); truncate && isFloat8(truncate.getType())) {
     Value wide = operand(truncate.getIn());
@@ -218,8 +223,7 @@ SmallVector<Lanes> Scalars::evaluate(linalg::LinalgOp op, ArrayRef<Position> loo
     auto isUniform = [&](unsigned lane) {
       if (isa<linalg::IndexOp>(inner))
         return loops[cast<linalg::IndexOp>(inner).getDim()].step == 0;
-      return llvm::all_of(inner.getOperands(),
-                          [&](Value v) { return element(v, lane) == element(v, 0); });
+      return llvm::all_of(inner.getOperands(), [&](Value v) { return element(v, lane) == element(v, 0); });
     };
     Lanes results;
     for (unsigned lane = 0; lane < lanes; ++lane)

@@ -21,7 +21,8 @@ bool isFormula(LinalgOp op) {
   return op.getNumReductionLoops() == 0;
 }
 
-/// The formulas of a contraction's sums in the group, but for those that need a reduction of the same sums too.
+/// The formulas of a contraction's sums in the group, but for those that need a reduction of the same sums
+/// too.
 llvm::DenseSet<Operation *> formulasOfSums(const tile::Group &group) {
   // Which contractions an operation depends on, by number: through formulas alone, and through reductions.
   struct Sources {
@@ -109,9 +110,8 @@ tile::Group npuc::cuda::takeOperands(tile::Group &group) {
   unsigned contractions = 0;
   for (LinalgOp op : group.operations) {
     contractions += tile::isContraction(op);
-    if (tile::isContraction(op) || llvm::any_of(op.getDpsInputs(), [&](Value input) {
-          return ofSums.contains(input.getDefiningOp());
-        }))
+    if (tile::isContraction(op) ||
+        llvm::any_of(op.getDpsInputs(), [&](Value input) { return ofSums.contains(input.getDefiningOp()); }))
       ofSums.insert(op);
   }
   tile::Group taken, rest;

@@ -5,12 +5,12 @@
 
 namespace npuc::cuda {
 
-/// Cuts a group into what one kernel computes: a contraction with formulas of its sums, reductions of rows with
-/// what they read and what reads them, or formulas. In program order of their roots.
+/// Cuts a group into what one kernel computes: a contraction with formulas of its sums, reductions of rows
+/// with what they read and what reads them, or formulas. In program order of their roots.
 llvm::SmallVector<tile::Group> splitGroup(const tile::Group &group);
 
-/// Takes out of a group of several contractions what makes their operands, but for what needs another one's sums: it
-/// has to be in memory before.
+/// Takes out of a group of several contractions what makes their operands, but for what needs another one's
+/// sums: it has to be in memory before.
 tile::Group takeOperands(tile::Group &group);
 
 } // namespace npuc::cuda

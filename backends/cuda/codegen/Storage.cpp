@@ -41,8 +41,9 @@ std::optional<Storage> npuc::cuda::storageOf(Value tensor) {
       return std::nullopt;
     Value into = linalgOp.getDpsInits()[cast<OpResult>(tensor).getResultNumber()];
     // Through reshapes: a destination that is given is an argument or a slice of an assembled tensor.
-    std::optional<Storage> given = into.getDefiningOp<linalg::FillOp>() ? storageOf(cast<linalg::FillOp>(into.getDefiningOp()).output())
-                                                                     : storageOf(into);
+    std::optional<Storage> given = into.getDefiningOp<linalg::FillOp>()
+                                       ? storageOf(cast<linalg::FillOp>(into.getDefiningOp()).output())
+                                       : storageOf(into);
     if (!given || isa_and_nonnull<tensor::EmptyOp>(given->root.getDefiningOp()))
       return dense(tensor);
     return given;
@@ -52,7 +53,10 @@ std::optional<Storage> npuc::cuda::storageOf(Value tensor) {
   std::optional<Storage> from = storageOf(op->getOperand(0));
   if (!from)
     return std::nullopt;
-  Storage view{from->root, from->offset, SmallVector<int64_t>(cast<RankedTensorType>(tensor.getType()).getShape()), {}};
+  Storage view{from->root,
+               from->offset,
+               SmallVector<int64_t>(cast<RankedTensorType>(tensor.getType()).getShape()),
+               {}};
   if (auto slice = dyn_cast<tensor::ExtractSliceOp>(op)) {
     auto offsets = slice.getStaticOffsets(), steps = slice.getStaticStrides();
     llvm::SmallBitVector dropped = slice.getDroppedDims();

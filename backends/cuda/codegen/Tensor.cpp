@@ -57,7 +57,8 @@ bool isAligned(const OperandView &view, std::initializer_list<const Dims *> acro
 
 /// Where a chunk of 16 bytes lies in a row of `rowBytes` bytes.
 Value swizzled(Emit e, Value row, Value chunk, int64_t bytesOfRow) {
-  // Eight rows of one chunk, which ldmatrix reads at once, lie in different banks: a row of 64 bytes is half of all.
+  // Eight rows of one chunk, which ldmatrix reads at once, lie in different banks: a row of 64 bytes is half
+  // of all.
   Value key = bytesOfRow == 64 ? e.bitAnd(e.div(row, 2), 3) : e.bitAnd(row, 7);
   return e.add(e.mul(row, bytesOfRow), e.mul(e.bitXor(chunk, key), chunkBytes));
 }
@@ -67,7 +68,8 @@ SmallVector<Value> multiplyFloat8(OpBuilder &b, Location loc, const Product &pro
                                   ArrayRef<Value> columns, ArrayRef<Value> sums) {
   auto name = [](Type type) { return isa<Float8E4M3FNType>(type) ? "e4m3" : "e5m2"; };
   std::string text = std::string("mma.sync.aligned.m16n8k32.row.col.f32.") + name(product.elementA) + "." +
-                     name(product.elementB) + ".f32 {$0, $1, $2, $3}, {$4, $5, $6, $7}, {$8, $9}, {$10, $11, $12, $13};";
+                     name(product.elementB) +
+                     ".f32 {$0, $1, $2, $3}, {$4, $5, $6, $7}, {$8, $9}, {$10, $11, $12, $13};";
   SmallVector<Value> operands(rows);
   operands.append(columns.begin(), columns.end());
   operands.append(sums.begin(), sums.end());
@@ -132,7 +134,8 @@ std::optional<Product> npuc::cuda::productOf(LinalgOp op, const Machine &machine
   if (!sameKind || !machine.multiplies(p.elementA))
     return std::nullopt;
   auto fill = op.getDpsInits()[0].getDefiningOp<linalg::FillOp>();
-  if (!fill || !(matchPattern(fill.getInputs()[0], m_AnyZeroFloat()) || matchPattern(fill.getInputs()[0], m_Zero())))
+  if (!fill ||
+      !(matchPattern(fill.getInputs()[0], m_AnyZeroFloat()) || matchPattern(fill.getInputs()[0], m_Zero())))
     return std::nullopt;
   std::optional<OperandView> a = viewOf(op, 0), b = viewOf(op, 1);
   AffineMap sums = op.getMatchingIndexingMap(op.getDpsInitOperand(0));
@@ -174,8 +177,8 @@ std::optional<Product> npuc::cuda::productOf(LinalgOp op, const Machine &machine
   return p;
 }
 
-TileLoader::TileLoader(Kernel &kernel, const OperandView &operand, const Dims &rows, const Dims &k, const Dims &batch,
-                       int64_t tile, Value first, Value batchAt, Value thread)
+TileLoader::TileLoader(Kernel &kernel, const OperandView &operand, const Dims &rows, const Dims &k,
+                       const Dims &batch, int64_t tile, Value first, Value batchAt, Value thread)
     : kernel(kernel), e(kernel.emit()), operand(operand), kSize(k.size()),
       kStride(operand.strides[k.loops.back()]), elementsOfRow(rowBytes / operand.elementBytes),
       chunks(tile * rowBytes / chunkBytes), thread(thread) {
@@ -232,7 +235,8 @@ SmallVector<Value> npuc::cuda::loadRows(Kernel &kernel, Value tile, Value first,
   return loadMatrices(kernel, e.address(tile, e.b.getI8Type(), swizzled(e, row, chunk, rowBytes)), false);
 }
 
-SmallVector<Value> npuc::cuda::loadColumns(Kernel &kernel, Value tile, Value first, int64_t step, Value lane) {
+SmallVector<Value> npuc::cuda::loadColumns(Kernel &kernel, Value tile, Value first, int64_t step,
+                                           Value lane) {
   Emit e = kernel.emit();
   Value row = e.add(first, e.add(e.bitAnd(lane, 7), e.mul(e.div(lane, 16), 8))),
         chunk = e.add(e.bitAnd(e.div(lane, 8), 1), step * 2);
@@ -246,8 +250,8 @@ SmallVector<Value> npuc::cuda::loadTransposedColumns(Kernel &kernel, Value tile,
   return loadMatrices(kernel, e.address(tile, e.b.getI8Type(), swizzled(e, row, chunk, columns * 2)), true);
 }
 
-void npuc::cuda::multiplyAdd(Kernel &kernel, const Product &product, ArrayRef<Value> rows, ArrayRef<Value> columns,
-                             MutableArrayRef<Value> sums) {
+void npuc::cuda::multiplyAdd(Kernel &kernel, const Product &product, ArrayRef<Value> rows,
+                             ArrayRef<Value> columns, MutableArrayRef<Value> sums) {
   OpBuilder &b = kernel.builder();
   Location loc = kernel.emit().loc;
   Type element = product.elementA, sum = sums[0].getType();

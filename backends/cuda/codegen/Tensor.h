@@ -1,5 +1,5 @@
-// What contractions and attention have in common: operands of tensor cores, their tiles in shared memory, and the
-// instructions on them.
+// What contractions and attention have in common: operands of tensor cores, their tiles in shared memory, and
+// the instructions on them.
 #pragma once
 
 #include "backends/cuda/codegen/Kernel.h"
@@ -12,7 +12,8 @@ struct Dims {
   llvm::SmallVector<int64_t> extents;
 
   int64_t size() const;
-  /// Sets the positions of the loops at linear index `at`; the last takes `lanes` steps, which divide its extent.
+  /// Sets the positions of the loops at linear index `at`; the last takes `lanes` steps, which divide its
+  /// extent.
   void place(Emit e, mlir::Value at, int64_t lanes, llvm::MutableArrayRef<Position> positions) const;
 };
 
@@ -37,16 +38,18 @@ struct Product {
   int64_t elementsOfRow() const;
 };
 
-/// A contraction that tensor cores compute: of types that they multiply, from zero, of operands whose runs are
-/// aligned to 128 bits. Nothing if it is none.
-/// `inRegisters`: A is computed where it is needed, and B's rows are steps of k.
-std::optional<Product> productOf(mlir::linalg::LinalgOp contraction, const Machine &machine, bool inRegisters = false);
+/// A contraction that tensor cores compute: of types that they multiply, from zero, of operands whose runs
+/// are aligned to 128 bits. Nothing if it is none. `inRegisters`: A is computed where it is needed, and B's
+/// rows are steps of k.
+std::optional<Product> productOf(mlir::linalg::LinalgOp contraction, const Machine &machine,
+                                 bool inRegisters = false);
 
 /// Bytes of k in a row of a tile, and in one mma; of a copy.
 inline constexpr int64_t rowBytes = 64, stepBytes = 32, chunkBytes = 16;
 
-/// Copies tiles of an operand to shared memory, `rows` of m or n from `first` on: all threads, a chunk each at a time.
-/// Chunks are swizzled so that ldmatrix has no bank conflicts; what is outside of the operand becomes zero.
+/// Copies tiles of an operand to shared memory, `rows` of m or n from `first` on: all threads, a chunk each
+/// at a time. Chunks are swizzled so that ldmatrix has no bank conflicts; what is outside of the operand
+/// becomes zero.
 class TileLoader {
 public:
   TileLoader(Kernel &kernel, const OperandView &operand, const Dims &rows, const Dims &k, const Dims &batch,
@@ -60,8 +63,8 @@ private:
   const OperandView &operand;
   int64_t kSize, kStride, elementsOfRow, chunks;
   mlir::Value pointer, thread;
-  /// Of each chunk of a thread: offset in global memory at step 0, in elements; bytes in shared memory; whether its
-  /// row or column is inside (null: certainly); the element of k at step 0.
+  /// Of each chunk of a thread: offset in global memory at step 0, in elements; bytes in shared memory;
+  /// whether its row or column is inside (null: certainly); the element of k at step 0.
   struct Chunk {
     mlir::Value offset, shared, inside, k, exists;
   };
