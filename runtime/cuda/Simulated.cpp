@@ -61,9 +61,10 @@ struct CUevent_st {
 
 namespace {
 
+/// Lives as long as the process, as a driver does: threads may give memory back while the program ends.
 CUctx_st &primary() {
-  static CUctx_st context;
-  return context;
+  static CUctx_st *const context = new CUctx_st;
+  return *context;
 }
 
 std::vector<CUcontext> &current() {
