@@ -1,5 +1,7 @@
 #include "compiler/tile/GroupModel.h"
 
+#include "compiler/lower/LinalgBuilder.h"
+
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 
 #include <algorithm>
@@ -42,15 +44,6 @@ int64_t extentOf(AffineExpr expr, ArrayRef<int64_t> extents) {
 
 } // namespace
 
-Value npuc::tile::viewed(Value value) {
-  while (Operation *op = value.getDefiningOp()) {
-    if (!isa<tensor::ExpandShapeOp, tensor::CollapseShapeOp>(op))
-      break;
-    value = op->getOperand(0);
-  }
-  return value;
-}
-
 /// What one operand brings from outside, for one block of a core.
 struct GroupModel::Load {
   Value value;
@@ -64,8 +57,7 @@ struct GroupModel::Load {
 
 GroupModel::GroupModel(const Group &group, const Prices &prices, int64_t step)
     : group(group), prices(prices), isStep(step > 0) {
-  for (LinalgOp op : llvm::reverse(group.operations))
-    members.insert(op);
+  members = group.members();
   along = loopsAlong(group.root(), members);
   cuttable = cuttableLoops(group.root(), members);
   rootExtents = LinalgOp(group.root()).getStaticLoopRanges();
@@ -219,7 +211,7 @@ std::vector<GroupModel::Load> GroupModel::loads(const Cut &cut) const {
       if (!isOutside(input->get()) || !isa<RankedTensorType>(input->get().getType()))
         continue;
       Load load;
-      load.value = viewed(input->get());
+      load.value = lower::withoutReshapes(input->get());
       // Loaded outside of the block loops that it does not depend on, but for those around one that it does.
       // A constant stays there while all rows go by.
       const bool staysOutside = byRows && isConstantTensor(input->get());
@@ -335,7 +327,7 @@ Produced GroupModel::readByRows(const ProducedTensors &produced) const {
   Produced most;
   for (LinalgOp op : group.operations)
     for (OpOperand *input : op.getDpsInputOperands()) {
-      auto left = produced.find(viewed(input->get()));
+      auto left = produced.find(lower::withoutReshapes(input->get()));
       if (left == produced.end() || left->second.rows <= most.rows)
         continue;
       // Rows of what is read, which a reshape may have changed, by the root's first loop.
@@ -349,9 +341,9 @@ Produced GroupModel::readByRows(const ProducedTensors &produced) const {
 }
 
 bool GroupModel::leavesChip(const Cut &cut) const {
-  Value into = viewed(LinalgOp(group.root()).getDpsInits()[0]);
+  Value into = lower::withoutReshapes(LinalgOp(group.root()).getDpsInits()[0]);
   if (auto fill = into.getDefiningOp<linalg::FillOp>())
-    into = viewed(fill.output());
+    into = lower::withoutReshapes(fill.output());
   return !prices.hasShared && !isa<BlockArgument>(into) && !leaves(cut).chunk;
 }
 

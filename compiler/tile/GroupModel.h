@@ -29,9 +29,6 @@ struct Produced {
 };
 using ProducedTensors = llvm::DenseMap<mlir::Value, Produced>;
 
-/// The tensor that `value` is a reshape of.
-mlir::Value viewed(mlir::Value value);
-
 class GroupModel {
 public:
   /// `step`: extent of the root's first loop in one of the steps that the group is done in; 0: in one.

@@ -19,6 +19,7 @@
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "llvm/ADT/SetVector.h"
 
 namespace npuc::tile {
 
@@ -43,6 +44,8 @@ bool isMovement(mlir::linalg::LinalgOp op);
 struct Group {
   llvm::SmallVector<mlir::linalg::LinalgOp> operations;
   mlir::linalg::LinalgOp root() const { return operations.back(); }
+  /// In reverse program order, as Loops.h takes them.
+  llvm::SetVector<mlir::Operation *> members() const { return {operations.rbegin(), operations.rend()}; }
 };
 
 /// Gives every operation of `group` one more loop, of one step, along which the group can be cut: a group

@@ -1,3 +1,4 @@
+#include "compiler/lower/LinalgBuilder.h"
 #include "compiler/tile/GroupModel.h"
 
 #include "mlir/IR/Builders.h"
@@ -197,7 +198,7 @@ Shape shapeOf(const Group &group, const ProducedTensors &produced) {
       add(value.getType().getAsOpaquePointer());
       auto [known, isNew] = numbers.try_emplace(value, numbers.size());
       shape.push_back(known->second);
-      auto left = produced.find(viewed(value));
+      auto left = produced.find(lower::withoutReshapes(value));
       if (isNew && left != produced.end())
         shape.insert(shape.end(), {uint64_t(left->second.chunk), uint64_t(left->second.rows),
                                    std::bit_cast<uint64_t>(left->second.writeOut),
@@ -221,7 +222,8 @@ Shares sharesOf(ArrayRef<Group> groups, const Prices &prices) {
     for (LinalgOp op : group.operations) {
       (isContraction(op) ? matrix : vector) += prices.compute(op, op.getStaticLoopRanges()) / prices.cores;
       for (Value input : op.getDpsInputs())
-        if (Value whole = viewed(input); isa<BlockArgument>(whole) && read.insert(whole).second)
+        if (Value whole = lower::withoutReshapes(input);
+            isa<BlockArgument>(whole) && read.insert(whole).second)
           dram += prices.dram(cast<ShapedType>(whole.getType()).getNumElements() *
                               getElementTypeOrSelf(whole).getIntOrFloatBitWidth() / 8);
     }

@@ -308,8 +308,7 @@ private:
   }
 
   void finish(ValueRange carried) {
-    NVVM::CpAsyncWaitGroupOp::create(e.b, e.loc, 0u);
-    e.barrier();
+    waitForAll();
     tile.leave(e, memory, SmallVector<Value>(carried.drop_front(4)), warpRow, 1, e.index(0), lane);
     for (int64_t half = 0; half < 2; ++half) {
       Value sum = carried[2 + half];

@@ -56,8 +56,7 @@ Value Emit::shuffleXor(Value value, unsigned mask) const {
                               NVVM::ShflKind::bfly, UnitAttr());
 }
 
-/// Of the library of functions (backends/cuda/math).
-static Value callLibrary(OpBuilder &b, Location loc, const std::string &name, Type result, Value operand) {
+Value Emit::call(StringRef name, Type result, Value operand) const {
   auto module = b.getInsertionBlock()->getParentOp()->getParentOfType<ModuleOp>();
   auto callee = module.lookupSymbol<LLVM::LLVMFuncOp>(name);
   if (!callee) {
@@ -74,11 +73,11 @@ static std::string nameOf(Type float8) {
 
 Value Emit::decode(Type element, Value code) const {
   Value wide = arith::ExtUIOp::create(b, loc, b.getI32Type(), code);
-  return callLibrary(b, loc, "npuc_from_" + nameOf(element), b.getF32Type(), wide);
+  return call("npuc_from_" + nameOf(element), b.getF32Type(), wide);
 }
 
 Value Emit::encode(Type element, Value f32) const {
-  Value wide = callLibrary(b, loc, "npuc_to_" + nameOf(element), b.getI32Type(), f32);
+  Value wide = call("npuc_to_" + nameOf(element), b.getI32Type(), f32);
   return arith::TruncIOp::create(b, loc, b.getI8Type(), wide);
 }
 

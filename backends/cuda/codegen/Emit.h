@@ -37,7 +37,6 @@ struct Emit {
 
   /// Of index or i32; constants fold.
   Value add(Value x, Value y) const { return b.createOrFold<mlir::arith::AddIOp>(loc, x, y, noWrap()); }
-  Value sub(Value x, Value y) const { return b.createOrFold<mlir::arith::SubIOp>(loc, x, y); }
   Value mul(Value x, Value y) const { return b.createOrFold<mlir::arith::MulIOp>(loc, x, y, noWrap()); }
   Value mul(Value x, int64_t y) const { return mul(x, constantLike(x, y)); }
   Value add(Value x, int64_t y) const { return add(x, constantLike(x, y)); }
@@ -81,6 +80,9 @@ struct Emit {
   /// Floats of 8 bits of `element` from their codes as f32, and back (saturating, to nearest even).
   Value decode(mlir::Type element, Value code) const;
   Value encode(mlir::Type element, Value f32) const;
+
+  /// What the function `name` of the library (backends/cuda/math) gives of `operand`.
+  Value call(llvm::StringRef name, mlir::Type result, Value operand) const;
 
   /// Runs `body` where `condition` holds; null: always.
   void when(Value condition, llvm::function_ref<void()> body) const;

@@ -6,11 +6,8 @@ using namespace npuc::cuda;
 using linalg::LinalgOp;
 
 RootLoops::RootLoops(const tile::Group &group, Emit emit) : e(emit) {
-  llvm::SetVector<Operation *> members;
-  for (LinalgOp op : llvm::reverse(group.operations))
-    members.insert(op);
   LinalgOp last = group.root();
-  along = tile::loopsAlong(last, members);
+  along = tile::loopsAlong(last, group.members());
   root.assign(last.getNumLoops(), Position{e.index(0), 0, 0});
 }
 
@@ -88,9 +85,6 @@ void TileOfSums::finish(Kernel &kernel, const tile::Group &group, LinalgOp contr
     SmallVector<Lanes> values = {sums};
     if (root != contraction)
       values = scalars.evaluate(root, loops.positions(), unsigned(lanes));
-    for (auto [i, value] : llvm::enumerate(values))
-      scalars.store(
-          root->getResult(i),
-          scalars.through(root.getMatchingIndexingMap(root.getDpsInitOperand(i)), loops.positions()), value);
+    scalars.store(root, loops.positions(), values);
   });
 }

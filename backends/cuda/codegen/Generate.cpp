@@ -5,10 +5,9 @@
 #include "backends/cuda/codegen/Ptx.h"
 #include "backends/cuda/codegen/Split.h"
 #include "backends/npu/codegen/VectorProgram.h"
+#include "compiler/lower/Lower.h"
 #include "compiler/tile/Plan.h"
 #include "dialects/nn/IR/NodeName.h"
-
-#include "mlir/Dialect/Bufferization/IR/Bufferization.h"
 
 using namespace mlir;
 using namespace npuc;
@@ -123,8 +122,8 @@ private:
 
   LogicalResult addArguments() {
     for (BlockArgument argument : function.getArguments()) {
-      auto name = function.getArgAttrOfType<StringAttr>(argument.getArgNumber(), "npu.name");
-      auto role = function.getArgAttrOfType<StringAttr>(argument.getArgNumber(), "npu.role");
+      auto name = function.getArgAttrOfType<StringAttr>(argument.getArgNumber(), lower::nameAttr);
+      auto role = function.getArgAttrOfType<StringAttr>(argument.getArgNumber(), lower::roleAttr);
       auto type = dyn_cast<RankedTensorType>(argument.getType());
       std::optional<isa::Role> known = role ? isa::roleFromName(role.getValue().str()) : std::nullopt;
       std::optional<ElementType> element;

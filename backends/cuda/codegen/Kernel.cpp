@@ -6,7 +6,7 @@ using namespace mlir;
 using namespace npuc::cuda;
 
 Machine::Machine(const npuc::target::TargetDescription &target)
-    : multiprocessors(npuc::target::coreCount(target)), capability(target.gpu().compute_capability()),
+    : capability(target.gpu().compute_capability()),
       sharedBytesPerBlock(int64_t(target.gpu().shared_bytes_per_block())), target(target) {}
 
 bool Machine::multiplies(Type element) const {

@@ -12,7 +12,7 @@ namespace npuc::cuda {
 /// What forms of kernels need to know of a GPU.
 struct Machine {
   explicit Machine(const target::TargetDescription &target);
-  unsigned multiprocessors, capability;
+  unsigned capability;
   int64_t sharedBytesPerBlock;
   /// The matrix engine multiplies them.
   bool multiplies(mlir::Type element) const;

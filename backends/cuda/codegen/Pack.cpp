@@ -1,6 +1,8 @@
 #include "backends/cuda/codegen/Pack.h"
 
 #include "backends/cuda/codegen/Storage.h"
+#include "compiler/lower/LinalgBuilder.h"
+#include "compiler/lower/Lower.h"
 #include "compiler/tile/Plan.h"
 #include "dialects/nn/IR/NN.h"
 
@@ -13,8 +15,6 @@ using namespace npuc::cuda;
 using linalg::LinalgOp;
 
 namespace {
-
-constexpr StringRef roleAttr = "npu.role", valueAttr = "npu.value";
 
 /// The second operand's dimensions, those of sums first; nothing if k is last already.
 std::optional<SmallVector<int64_t>> orderOf(LinalgOp op) {
@@ -34,25 +34,22 @@ std::optional<SmallVector<int64_t>> orderOf(LinalgOp op) {
 
 /// The argument that a tensor is all the elements of, in another shape, if that is a constant.
 BlockArgument constantOf(Value tensor) {
-  while (Operation *op = tensor.getDefiningOp()) {
-    if (!isa<tensor::ExpandShapeOp, tensor::CollapseShapeOp>(op))
-      return {};
-    tensor = op->getOperand(0);
-  }
-  auto argument = cast<BlockArgument>(tensor);
+  auto argument = dyn_cast<BlockArgument>(lower::withoutReshapes(tensor));
+  if (!argument)
+    return {};
   auto function = cast<func::FuncOp>(argument.getOwner()->getParentOp());
-  auto role = function.getArgAttrOfType<StringAttr>(argument.getArgNumber(), roleAttr);
+  auto role = function.getArgAttrOfType<StringAttr>(argument.getArgNumber(), lower::roleAttr);
   return role && role.getValue() == "constant" ? argument : BlockArgument();
 }
 
 Value transposedConstant(BlockArgument argument, RankedTensorType viewed, RankedTensorType type,
                          ArrayRef<int64_t> order) {
   auto function = cast<func::FuncOp>(argument.getOwner()->getParentOp());
-  auto value = function.getArgAttrOfType<TypedAttr>(argument.getArgNumber(), valueAttr);
+  auto value = function.getArgAttrOfType<TypedAttr>(argument.getArgNumber(), lower::valueAttr);
   if (viewed != argument.getType())
     value = nn::ReshapedAttr::get(type.getContext(), value, viewed);
   auto attributes = NamedAttrList(function.getArgAttrDict(argument.getArgNumber()));
-  attributes.set(valueAttr, nn::TransposedAttr::get(type.getContext(), value, order, type));
+  attributes.set(lower::valueAttr, nn::TransposedAttr::get(type.getContext(), value, order, type));
   unsigned last = function.getNumArguments();
   (void)function.insertArgument(last, type, attributes.getDictionary(type.getContext()), argument.getLoc());
   return function.getArgument(last);
@@ -106,7 +103,7 @@ void npuc::cuda::packBytes(func::FuncOp function) {
     if (isa<tensor::ExpandShapeOp, tensor::CollapseShapeOp>(op) && op.use_empty())
       op.erase();
   for (unsigned i = function.getNumArguments(); i-- > 0;) {
-    auto role = function.getArgAttrOfType<StringAttr>(i, roleAttr);
+    auto role = function.getArgAttrOfType<StringAttr>(i, lower::roleAttr);
     if (role && role.getValue() == "constant" && function.getArgument(i).use_empty())
       (void)function.eraseArgument(i);
   }

@@ -49,11 +49,7 @@ LogicalResult npuc::cuda::writePointwise(const tile::Group &group, const Machine
       loops[order.back()] = {e.mul(at.back(), lanes), 1, lanes};
     Scalars scalars(e, [&](Value tensor) { return kernel.pointerTo(tensor); });
     scalars.inlined.insert(group.operations.begin(), group.operations.end());
-    SmallVector<Lanes> values = scalars.evaluate(root, loops, unsigned(lanes));
-    for (auto [i, lanesOf] : llvm::enumerate(values)) {
-      AffineMap results = root.getMatchingIndexingMap(root.getDpsInitOperand(i));
-      scalars.store(root->getResult(i), scalars.through(results, loops), lanesOf);
-    }
+    scalars.store(root, loops, scalars.evaluate(root, loops, unsigned(lanes)));
   });
   return success();
 }

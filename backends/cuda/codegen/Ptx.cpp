@@ -1,29 +1,23 @@
 #include "backends/cuda/codegen/Ptx.h"
 
+#include "backends/cuda/codegen/Emit.h"
 #include "backends/cuda/codegen/Functions.h"
 
 #include "mlir/Conversion/Passes.h"
-#include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
-#include "mlir/Dialect/Math/IR/Math.h"
-#include "mlir/IR/PatternMatch.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Target/LLVMIR/Dialect/Builtin/BuiltinToLLVMIRTranslation.h"
 #include "mlir/Target/LLVMIR/Dialect/LLVMIR/LLVMToLLVMIRTranslation.h"
 #include "mlir/Target/LLVMIR/Dialect/NVVM/NVVMToLLVMIRTranslation.h"
 #include "mlir/Target/LLVMIR/Export.h"
-#include "mlir/Transforms/GreedyPatternRewriteDriver.h"
 #include "mlir/Transforms/Passes.h"
 #include "llvm/Bitcode/BitcodeReader.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
-#include "llvm/IR/Verifier.h"
 #include "llvm/Linker/Linker.h"
 #include "llvm/MC/TargetRegistry.h"
 #include "llvm/Passes/PassBuilder.h"
 #include "llvm/Support/TargetSelect.h"
 #include "llvm/Target/TargetMachine.h"
-#include "llvm/Transforms/IPO/GlobalDCE.h"
 #include "llvm/Transforms/IPO/Internalize.h"
 
 using namespace mlir;
@@ -42,25 +36,18 @@ constexpr Function functions[] = {
 
 /// Calls instead of what would become a call of CUDA's library.
 void callFunctions(ModuleOp module) {
-  OpBuilder b(module.getContext());
-  Type f32 = b.getF32Type();
-  for (const Function &function : functions) {
-    SmallVector<Operation *> found;
-    module.walk([&](Operation *op) {
-      if (op->getName().getStringRef() == function.operation)
-        found.push_back(op);
-    });
-    if (found.empty())
-      continue;
-    b.setInsertionPointToStart(module.getBody());
-    auto callee =
-        LLVM::LLVMFuncOp::create(b, module.getLoc(), function.name, LLVM::LLVMFunctionType::get(f32, {f32}));
-    for (Operation *op : found) {
-      b.setInsertionPoint(op);
-      op->replaceAllUsesWith(LLVM::CallOp::create(b, op->getLoc(), callee, op->getOperands()));
+  module.walk([&](Operation *op) {
+    for (const Function &function : functions) {
+      if (op->getName().getStringRef() != function.operation)
+        continue;
+      OpBuilder b(op);
+      Value result = op->getResult(0);
+      result.replaceAllUsesWith(
+          npuc::cuda::Emit{b, op->getLoc()}.call(function.name, result.getType(), op->getOperand(0)));
       op->erase();
+      return;
     }
-  }
+  });
 }
 
 /// The module of LLVM with the functions that it calls.

@@ -1,10 +1,6 @@
 #include "backends/cuda/codegen/Kernel.h"
 #include "compiler/tile/Loops.h"
 
-#include "llvm/ADT/TypeSwitch.h"
-
-#include <limits>
-
 using namespace mlir;
 using namespace npuc;
 using namespace npuc::cuda;
@@ -30,25 +26,13 @@ std::optional<Combiner> combinerOf(LinalgOp op) {
   Operation *last = body->getTerminator()->getOperand(0).getDefiningOp();
   if (!last || last->getNumOperands() != 2 || !out.hasOneUse() || *out.getUsers().begin() != last)
     return std::nullopt;
-  Builder b(op.getContext());
-  Type type = out.getType();
-  constexpr double infinity = std::numeric_limits<double>::infinity();
-  TypedAttr neutral =
-      llvm::TypeSwitch<Operation *, TypedAttr>(last)
-          .Case<arith::AddFOp>([&](auto) { return b.getFloatAttr(type, 0.0); })
-          .Case<arith::MaximumFOp>([&](auto) { return b.getFloatAttr(type, -infinity); })
-          .Case<arith::MinimumFOp>([&](auto) { return b.getFloatAttr(type, infinity); })
-          .Case<arith::AddIOp>([&](auto) { return b.getIntegerAttr(type, 0); })
-          .Case<arith::MaxSIOp>([&](auto) {
-            return b.getIntegerAttr(type, APInt::getSignedMinValue(type.getIntOrFloatBitWidth()));
-          })
-          .Case<arith::MinSIOp>([&](auto) {
-            return b.getIntegerAttr(type, APInt::getSignedMaxValue(type.getIntOrFloatBitWidth()));
-          })
-          .Default([](auto) { return TypedAttr(); });
-  if (!neutral || type.getIntOrFloatBitWidth() != 32)
+  // Sums and extremes: what else has a neutral element is not reduced.
+  bool isKnown =
+      isa<arith::AddFOp, arith::MaximumFOp, arith::MinimumFOp, arith::AddIOp, arith::MaxSIOp, arith::MinSIOp>(
+          last);
+  if (!isKnown || out.getType().getIntOrFloatBitWidth() != 32)
     return std::nullopt;
-  return Combiner{last, neutral};
+  return Combiner{last, *arith::getNeutralElement(last)};
 }
 
 class RowsWriter {
@@ -56,9 +40,7 @@ public:
   RowsWriter(const tile::Group &group, Kernel &kernel)
       : group(group), kernel(kernel), e(kernel.emit()),
         scalars(e, [&](Value t) { return kernel.pointerTo(t); }) {
-    llvm::SetVector<Operation *> members;
-    for (LinalgOp op : llvm::reverse(group.operations))
-      members.insert(op);
+    llvm::SetVector<Operation *> members = group.members();
     along = tile::loopsAlong(group.root(), members);
     rows = tile::cuttableLoops(group.root(), members);
     for (LinalgOp op : group.operations)
@@ -175,8 +157,9 @@ private:
     }
     return entry->second;
   }
+  /// Loops that the run has no place of are at 0.
   SmallVector<Position> loopsAt(LinalgOp op, const Run &run) {
-    SmallVector<Position> loops(op.getNumLoops());
+    SmallVector<Position> loops(op.getNumLoops(), Position{e.index(0), 0, 0});
     ArrayRef<int> rootLoops = along.find(op)->second;
     for (unsigned loop = 0; loop < op.getNumLoops(); ++loop)
       if (rootLoops[loop] >= 0 && rows[rootLoops[loop]])
@@ -237,9 +220,6 @@ private:
       sum = acrossWarps(combiner, sum);
     // What the sum begins with.
     SmallVector<Position> loops = loopsAt(op, {});
-    for (Position &position : loops)
-      if (!position.base)
-        position = {e.index(0), 0, 0};
     OpOperand *init = op.getDpsInitOperand(0);
     Value first = scalars.at(init->get(), scalars.through(op.getMatchingIndexingMap(init), loops), 1)[0];
     sum = combine(combiner, first, sum);
@@ -270,15 +250,12 @@ private:
     if (ofRow) {
       Value first = e.less(lane, 1);
       SmallVector<Position> loops = loopsAt(root, {});
-      for (Position &position : loops)
-        if (!position.base)
-          position = {e.index(0), 0, 0};
       SmallVector<Lanes> values;
       if (root.getNumReductionLoops() > 0)
         values.push_back(scalars.sources[root->getResult(0)]({}, 1));
       else
         values = scalars.evaluate(root, loops, 1);
-      e.when(inRows ? e.both(inRows, first) : first, [&] { store(values, loops); });
+      e.when(inRows ? e.both(inRows, first) : first, [&] { scalars.store(root, loops, values); });
       return;
     }
     unsigned lanes = unsigned(lanesOf(innerExtents(root)));
@@ -286,15 +263,9 @@ private:
       SmallVector<Position> loops = loopsAt(root, run);
       SmallVector<Lanes> values = scalars.evaluate(root, loops, lanes);
       Value condition = inRows && run.inside ? e.both(inRows, run.inside) : inRows ? inRows : run.inside;
-      e.when(condition, [&] { store(values, loops); });
+      e.when(condition, [&] { scalars.store(root, loops, values); });
       return SmallVector<Value>();
     });
-  }
-  void store(ArrayRef<Lanes> values, ArrayRef<Position> loops) {
-    LinalgOp root = group.root();
-    for (auto [i, lanes] : llvm::enumerate(values))
-      scalars.store(root->getResult(i),
-                    scalars.through(root.getMatchingIndexingMap(root.getDpsInitOperand(i)), loops), lanes);
   }
 
   const tile::Group &group;

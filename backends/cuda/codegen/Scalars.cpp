@@ -151,6 +151,11 @@ Lanes Scalars::at(Value tensor, ArrayRef<Position> indices, unsigned lanes) {
   return values;
 }
 
+void Scalars::store(linalg::LinalgOp op, ArrayRef<Position> loops, ArrayRef<Lanes> results) {
+  for (auto [i, values] : llvm::enumerate(results))
+    store(op->getResult(i), through(op.getMatchingIndexingMap(op.getDpsInitOperand(i)), loops), values);
+}
+
 void Scalars::store(Value tensor, ArrayRef<Position> indices, ArrayRef<Value> values) {
   Access access = accessTo(tensor, indices, values.size());
   unsigned bytes = access.type.getIntOrFloatBitWidth() / 8;

@@ -33,15 +33,13 @@ public:
   /// What `op` yields at `loops`, given what its operands hold there. `outs`: of the results so far.
   llvm::SmallVector<Lanes> evaluate(mlir::linalg::LinalgOp op, llvm::ArrayRef<Position> loops, unsigned lanes,
                                     llvm::ArrayRef<Lanes> outs = {});
-  /// Stores to the memory of `tensor` at `indices`.
-  void store(mlir::Value tensor, llvm::ArrayRef<Position> indices, llvm::ArrayRef<mlir::Value> values);
+  /// Stores what `op` yields at `loops` to the memory of its results.
+  void store(mlir::linalg::LinalgOp op, llvm::ArrayRef<Position> loops, llvm::ArrayRef<Lanes> results);
 
   /// The positions of a tensor's dimensions where the loops are at `loops`.
   llvm::SmallVector<Position> through(mlir::AffineMap map, llvm::ArrayRef<Position> loops) const;
 
-  /// Forgets what was evaluated, as where it does not dominate what follows.
-  void forget() { known.clear(); }
-  /// Runs `body` with what is known now, and forgets what it adds.
+  /// Runs `body` with what is known now, and forgets what it adds, which does not dominate what follows.
   void scoped(llvm::function_ref<void()> body) {
     auto before = known;
     body();
@@ -52,6 +50,7 @@ public:
 
 private:
   struct Access;
+  void store(mlir::Value tensor, llvm::ArrayRef<Position> indices, llvm::ArrayRef<mlir::Value> values);
   Access accessTo(mlir::Value tensor, llvm::ArrayRef<Position> indices, unsigned lanes);
   Position apply(mlir::AffineExpr expr, llvm::ArrayRef<Position> dims) const;
   mlir::Value scalarOf(mlir::Operation &op, llvm::function_ref<mlir::Value(mlir::Value)> operand,

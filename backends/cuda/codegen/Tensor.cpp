@@ -181,7 +181,7 @@ TileLoader::TileLoader(Kernel &kernel, const OperandView &operand, const Dims &r
                        const Dims &batch, int64_t tile, Value first, Value batchAt, Value thread)
     : kernel(kernel), e(kernel.emit()), operand(operand), kSize(k.size()),
       kStride(operand.strides[k.loops.back()]), elementsOfRow(rowBytes / operand.elementBytes),
-      chunks(tile * rowBytes / chunkBytes), thread(thread) {
+      chunks(tile * rowBytes / chunkBytes) {
   pointer = kernel.pointerTo(operand.storage.root);
   int64_t elements = chunkBytes / operand.elementBytes, rowCount = rows.size();
   auto offsetOf = [&](const Dims &dims, Value at) {

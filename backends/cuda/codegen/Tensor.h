@@ -62,7 +62,7 @@ private:
   Emit e;
   const OperandView &operand;
   int64_t kSize, kStride, elementsOfRow, chunks;
-  mlir::Value pointer, thread;
+  mlir::Value pointer;
   /// Of each chunk of a thread: offset in global memory at step 0, in elements; bytes in shared memory;
   /// whether its row or column is inside (null: certainly); the element of k at step 0.
   struct Chunk {
