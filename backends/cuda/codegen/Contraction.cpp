@@ -29,6 +29,7 @@ public:
       : group(group), contraction(contraction), p(product), kernel(kernel), e(kernel.emit()) {
     tileM = tile.rows = tileOf(p.m.size(), 16);
     tileN = tile.columns = tileOf(p.n.size(), 32);
+    tile.interleaved = p.interleavesColumns();
     warpsM = tileM >= 64 ? 2 : 1;
     warpsN = tileN / 32;
     steps = llvm::divideCeil(p.k.size(), p.elementsOfRow());
@@ -111,8 +112,9 @@ private:
       SmallVector<Value> columns; // Two registers for each tile of eight columns.
       for (int64_t n = 0; n < tilesN; n += 2) {
         Value first = e.add(e.mul(warpN, tileN / warpsN), n * 8);
-        llvm::append_range(columns, p.b.rowsAreK ? loadTransposedColumns(kernel, b, tileN, first, step, lane)
-                                                 : loadColumns(kernel, b, first, step, lane));
+        llvm::append_range(columns, p.b.rowsAreK
+                                        ? loadTransposedColumns(kernel, p, b, tileN, first, step, lane)
+                                        : loadColumns(kernel, b, first, step, lane));
       }
       for (int64_t m = 0; m < tilesM; ++m) {
         SmallVector<Value> rows =

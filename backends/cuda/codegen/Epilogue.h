@@ -27,6 +27,7 @@ private:
 
 struct TileOfSums {
   int64_t rows = 0, columns = 0;
+  bool interleaved = false; ///< See Product::interleavesColumns.
 
   /// In shared memory.
   int64_t bytes() const { return rows * pitch() * 4; }
@@ -45,9 +46,9 @@ struct TileOfSums {
       More more = [](mlir::Value, Scalars &) {}) const;
 
 private:
-  /// Words of a row: eight more than there are columns, so that the rows that a warp writes at once lie in
-  /// different banks.
-  int64_t pitch() const { return columns + 8; }
+  /// Words of a row: so many more than there are columns that the rows which are written at once, by a half
+  /// or a quarter of a warp, lie in different banks.
+  int64_t pitch() const { return columns + (interleaved ? 16 : 8); }
 };
 
 } // namespace npuc::cuda

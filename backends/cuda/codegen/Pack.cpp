@@ -1,6 +1,6 @@
 #include "backends/cuda/codegen/Pack.h"
 
-#include "backends/cuda/codegen/Storage.h"
+#include "backends/cuda/codegen/Tensor.h"
 #include "compiler/lower/LinalgBuilder.h"
 #include "compiler/lower/Lower.h"
 #include "compiler/tile/Plan.h"
@@ -74,7 +74,7 @@ Value transposedActivation(OpBuilder &b, Location loc, Value tensor, RankedTenso
 
 } // namespace
 
-void npuc::cuda::packBytes(func::FuncOp function) {
+void npuc::cuda::packBytes(func::FuncOp function, const Machine &machine) {
   SmallVector<linalg::GenericOp> products;
   function.walk([&](linalg::GenericOp op) {
     auto second =
@@ -91,6 +91,8 @@ void npuc::cuda::packBytes(func::FuncOp function) {
     auto type = viewed.clone(applyPermutation(viewed.getShape(), *order));
     OpBuilder b(op);
     BlockArgument constant = constantOf(operand->get());
+    if (!constant && productOf(op, machine, /*inRegisters=*/true))
+      continue; // Transposed on the way to registers.
     operand->set(constant ? transposedConstant(constant, viewed, type, *order)
                           : transposedActivation(b, op.getLoc(), operand->get(), type, *order));
     SmallVector<AffineMap> maps = op.getIndexingMapsArray();
