@@ -79,32 +79,14 @@ std::optional<int64_t> greatestOf(Value factor, Block *body) {
 
 /// Whether f32 has all of a tensor's integers: constants, or sums of so few products that none is greater.
 bool isExact(Value tensor) {
-  auto sums = tensor.getDefiningOp<linalg::GenericOp>();
-  if (!sums) {
-    DenseElementsAttr constants = constantsOf(tensor);
-    return constants && constants.getElementType().isInteger(32) &&
-           llvm::all_of(constants.getValues<APInt>(),
-                        [](const APInt &value) { return value.sge(-mostExact) && value.sle(mostExact); });
+  if (tensor.getDefiningOp<linalg::GenericOp>()) {
+    std::optional<int64_t> most = greatestSum(tensor);
+    return most && *most <= mostExact;
   }
-  if (sums.getNumDpsInputs() != 2 || sums.getNumDpsInits() != 1 || sums.getNumReductionLoops() == 0 ||
-      !sums.getDpsInits()[0].getDefiningOp<linalg::FillOp>())
-    return false;
-  Block *body = sums.getBody();
-  auto sum = body->getTerminator()->getOperand(0).getDefiningOp<arith::AddIOp>();
-  auto product = sum && sum.getLhs() == body->getArgument(2) ? sum.getRhs().getDefiningOp<arith::MulIOp>()
-                                                             : arith::MulIOp();
-  std::optional<int64_t> a = product ? greatestOf(product.getLhs(), body) : std::nullopt,
-                         b = product ? greatestOf(product.getRhs(), body) : std::nullopt;
-  if (!a || !b)
-    return false;
-  int64_t most = *a * *b;
-  SmallVector<int64_t> extents = sums.getStaticLoopRanges();
-  SmallVector<unsigned> reduced;
-  sums.getReductionDims(reduced);
-  for (unsigned loop : reduced)
-    if ((most *= extents[loop]) > mostExact)
-      return false;
-  return true;
+  DenseElementsAttr constants = constantsOf(tensor);
+  return constants && constants.getElementType().isInteger(32) &&
+         llvm::all_of(constants.getValues<APInt>(),
+                      [](const APInt &value) { return value.sge(-mostExact) && value.sle(mostExact); });
 }
 
 /// float(a + b) as float(a) + float(b): both round once, to the same. A load converts for nothing.
@@ -178,8 +160,14 @@ private:
     if (isa<arith::MulFOp, arith::DivFOp, arith::MaximumFOp, arith::MinimumFOp, arith::NegFOp,
             math::RoundEvenOp, math::ExpOp, math::ErfOp, math::TanhOp>(inner))
       return true;
-    // Of two values that are not known, the difference may be much less than either.
-    return isa<arith::AddFOp, arith::SubFOp>(inner) && llvm::any_of(inner.getOperands(), numberOf);
+    // Of two values that are not known, the difference may be much less than either; but it is exact of those
+    // that the fast type has.
+    auto isFast = [&](Value value) {
+      auto wide = value.getDefiningOp<arith::ExtFOp>();
+      return wide && wide.getIn().getType() == fast;
+    };
+    return isa<arith::AddFOp, arith::SubFOp>(inner) &&
+           (llvm::any_of(inner.getOperands(), numberOf) || llvm::all_of(inner.getOperands(), isFast));
   }
 
   static std::optional<double> numberOf(Value value) {
@@ -265,7 +253,32 @@ private:
 
 } // namespace
 
+std::optional<int64_t> npuc::lower::greatestSum(Value tensor) {
+  auto sums = tensor.getDefiningOp<linalg::GenericOp>();
+  if (!sums || sums.getNumDpsInputs() != 2 || sums.getNumDpsInits() != 1 ||
+      sums.getNumReductionLoops() == 0 || !sums.getDpsInits()[0].getDefiningOp<linalg::FillOp>())
+    return std::nullopt;
+  Block *body = sums.getBody();
+  auto sum = body->getTerminator()->getOperand(0).getDefiningOp<arith::AddIOp>();
+  auto product = sum && sum.getLhs() == body->getArgument(2) ? sum.getRhs().getDefiningOp<arith::MulIOp>()
+                                                             : arith::MulIOp();
+  std::optional<int64_t> a = product ? greatestOf(product.getLhs(), body) : std::nullopt,
+                         b = product ? greatestOf(product.getRhs(), body) : std::nullopt;
+  if (!a || !b)
+    return std::nullopt;
+  int64_t most = *a * *b;
+  SmallVector<int64_t> extents = sums.getStaticLoopRanges();
+  SmallVector<unsigned> reduced;
+  sums.getReductionDims(reduced);
+  for (unsigned loop : reduced)
+    if (llvm::MulOverflow(most, extents[loop], most))
+      return std::nullopt;
+  return most;
+}
+
 void npuc::lower::useFastForms(func::FuncOp function, FloatType fast) {
+  if (fast)
+    narrowScores(function, fast);
   for (auto op : llvm::make_early_inc_range(function.getOps<linalg::GenericOp>())) {
     if (OpOperand *input = summedBytes(op)) {
       multiplyByOnes(op, *input);
