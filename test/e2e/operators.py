@@ -1,4 +1,4 @@
-"""Operators that are easily got wrong, each as a model of its own, against onnxruntime, on the interpreter and on simulated targets.
+"""Operators that are easily got wrong, each as a model of its own, against onnxruntime, on the interpreter, on simulated targets and on a GPU's simulator.
 
 Inputs and weights are multiples of 1/32 up to 1, exact in fp16, so that what differs is how sums are rounded: to f32 on the host
 (1e-5), and to fp16, 2^-11 = 4.9e-4 of the greatest output, on the targets (1e-3).
@@ -13,6 +13,7 @@ from onnx import TensorProto, helper
 import models
 
 TARGETS = ["toy", "atom"]
+GPU = "cuda:sm_80"
 
 
 def numbers(seed, shape):
@@ -89,6 +90,10 @@ OPERATORS = {
     "conv-blocks": conv([1, 96, 40], [60, 96, 5], pads=[2, 2]),
     "conv-blocks-2d": conv([1, 64, 10, 12], [40, 64, 3, 3], pads=[1, 1, 1, 1], dilations=[1, 2], strides=[2, 1]),
     "conv-same-upper": conv([1, 3, 7, 8], [4, 3, 3, 3], auto_pad="SAME_UPPER", strides=[2, 2]),
+    # As a patch embedding, and as the first layers of a speech encoder: rows of 16-byte chunks, which tensor cores take from where they lie.
+    "conv-patches-16": conv([2, 3, 32, 48], [40, 3, 16, 16], strides=[16, 16]),
+    "conv-speech": convs([1, 80, 60], ([32, 80, 3], {"pads": [1, 1]}), ([24, 32, 3], {"pads": [1, 1], "strides": [2]})),
+    "conv-groups-wide": conv([1, 64, 9, 7], [48, 16, 3, 3], group=4, pads=[1, 1, 1, 1]),
     "conv-conv": convs([2, 3, 10, 10], ([8, 3, 3, 3], {"pads": [1, 1, 1, 1]}),
                        ([6, 8, 3, 3], {"pads": [0, 1, 2, 1], "strides": [2, 2]})),
     "conv-network": network([2, 3, 24, 20]),
@@ -141,7 +146,8 @@ def cases(build, scratch):
         np.savez(expected, y=session.run(["y"], dict(np.load(inputs)))[0])
         run = [tools / "npuc", "run", file, f"--inputs={inputs}", f"--outputs={outputs}"]
         yield (f"{name}/interpreter", *models.judge([run], outputs, expected, 1e-5))
-        for target in TARGETS if name in OPERATORS else []:
+        for target in [*TARGETS, GPU] if name in OPERATORS else []:
+            device = ["--device=ptx-sim"] if target == GPU else []
             commands = [[tools / "npuc", "compile", file, f"--target={target}", "-o", artifact],
-                        [tools / "npurun", artifact, f"--inputs={inputs}", f"--outputs={outputs}"]]
+                        [tools / "npurun", artifact, f"--inputs={inputs}", f"--outputs={outputs}", *device]]
             yield (f"{name}/{target}", *models.judge(commands, outputs, expected, 1e-3))

@@ -30,6 +30,10 @@ bool RootLoops::has(LinalgOp op, const Dims &dims) const {
   return llvm::all_of(dims.loops, [&](unsigned loop) { return along.find(op)->second[loop] >= 0; });
 }
 
+Value TileOfSums::placeOf(Emit e, Value column) {
+  return e.bitXor(column, e.mul(e.bitAnd(e.div(column, 32), 3), 4));
+}
+
 void TileOfSums::leave(Emit e, Value memory, ArrayRef<Value> sums, Value row, int64_t tilesM, Value column,
                        Value lane) const {
   int64_t tilesN = int64_t(sums.size()) / 4 / tilesM;
@@ -39,7 +43,7 @@ void TileOfSums::leave(Emit e, Value memory, ArrayRef<Value> sums, Value row, in
     for (int64_t n = 0; n < tilesN; ++n)
       for (int64_t half = 0; half < 2; ++half) {
         ArrayRef<Value> pair = sums.slice((m * tilesN + n) * 4 + half * 2, 2);
-        Value at = e.add(e.mul(e.add(row, m * 16 + half * 8), pitch()), e.add(column, n * 8));
+        Value at = e.add(e.mul(e.add(row, m * 16 + half * 8), pitch()), placeOf(e, e.add(column, n * 8)));
         e.store(e.pack(pair), e.address(memory, pair[0].getType(), at), 8);
       }
 }
@@ -72,7 +76,7 @@ void TileOfSums::finish(Kernel &kernel, const tile::Group &group, LinalgOp contr
     Type type = product.isFloat() ? Type(e.b.getF32Type()) : Type(e.b.getI32Type());
     Lanes sums;
     for (int64_t part = 0, width = std::min<int64_t>(lanes, 4); part < lanes; part += width) {
-      Value at = e.add(e.mul(row, pitch()), e.add(column, part));
+      Value at = e.add(e.mul(row, pitch()), placeOf(e, e.add(column, part)));
       Type loaded = width == 1 ? type : Type(VectorType::get(width, type));
       llvm::append_range(sums, e.unpack(e.load(loaded, e.address(memory, type, at), unsigned(width * 4))));
     }

@@ -48,6 +48,9 @@ private:
   /// Words of a row: eight more than there are columns, so that the rows that a warp writes at once lie in
   /// different banks.
   int64_t pitch() const { return columns + 8; }
+  /// The word of a column. The threads of a warp read runs of four words, each two or four of them behind the
+  /// one before: every 32 columns have their runs in another order, so that they lie in different banks.
+  static mlir::Value placeOf(Emit e, mlir::Value column);
 };
 
 } // namespace npuc::cuda

@@ -80,7 +80,7 @@ public:
   FailureOr<Program> run() {
     if (failed(checkTypes()))
       return failure();
-    packBytes(function);
+    packOperands(function, machine);
     if (failed(addArguments()))
       return failure();
     bool good = true;

@@ -1,6 +1,6 @@
 #include "backends/cuda/codegen/Pack.h"
 
-#include "backends/cuda/codegen/Storage.h"
+#include "backends/cuda/codegen/Tensor.h"
 #include "compiler/lower/LinalgBuilder.h"
 #include "compiler/lower/Lower.h"
 #include "compiler/tile/Plan.h"
@@ -16,20 +16,58 @@ using linalg::LinalgOp;
 
 namespace {
 
-/// The second operand's dimensions, those of sums first; nothing if k is last already.
-std::optional<SmallVector<int64_t>> orderOf(LinalgOp op) {
-  OpOperand *operand = op.getDpsInputOperand(1);
-  AffineMap map = op.getMatchingIndexingMap(operand),
-            sums = op.getMatchingIndexingMap(op.getDpsInitOperand(0));
-  if (!map.isProjectedPermutation())
+/// Whether a dimension of an operand runs along loops of k alone.
+bool isOfK(LinalgOp op, AffineExpr index) {
+  AffineMap sums = op.getMatchingIndexingMap(op.getDpsInitOperand(0));
+  for (unsigned loop = 0; loop < op.getNumLoops(); ++loop)
+    if (index.isFunctionOfDim(loop) && sums.isFunctionOfDim(loop))
+      return false;
+  return true;
+}
+
+/// The loops of k of more than one step, from the greatest stride of the first operand to the least.
+Dims loopsOfK(LinalgOp op, const OperandView &first) {
+  Dims k;
+  AffineMap sums = op.getMatchingIndexingMap(op.getDpsInitOperand(0));
+  SmallVector<int64_t> extents = op.getStaticLoopRanges();
+  for (unsigned loop = 0; loop < op.getNumLoops(); ++loop)
+    if (extents[loop] > 1 && !sums.isFunctionOfDim(loop))
+      k.loops.push_back(loop);
+  llvm::stable_sort(k.loops, [&](unsigned x, unsigned y) { return first.strides[x] > first.strides[y]; });
+  k.extents = llvm::map_to_vector(k.loops, [&](unsigned loop) { return extents[loop]; });
+  return k;
+}
+
+/// An operand's dimensions with those of k last, the second operand's as the first has them; nothing if it
+/// can stay as it is.
+std::optional<SmallVector<int64_t>> orderOf(LinalgOp op, unsigned input) {
+  std::optional<OperandView> first = viewOf(op, 0), own = viewOf(op, input);
+  if (!first || !own)
     return std::nullopt;
-  SmallVector<int64_t> order, k;
-  for (auto [dim, expr] : llvm::enumerate(map.getResults()))
-    (sums.isFunctionOfDim(cast<AffineDimExpr>(expr).getPosition()) ? order : k).push_back(int64_t(dim));
-  order.append(k);
-  if (llvm::is_sorted(order))
-    return std::nullopt;
-  return order;
+  Dims k = loopsOfK(op, *first);
+  AffineMap map = op.getMatchingIndexingMap(op.getDpsInputOperand(input));
+  SmallVector<int64_t> order, last;
+  bool hasK = false, endsWithK = false;
+  for (auto [dim, index] : llvm::enumerate(map.getResults())) {
+    bool ofK = isOfK(op, index);
+    (ofK ? last : order).push_back(int64_t(dim));
+    if (own->storage.shape[dim] > 1) {
+      hasK |= ofK;
+      endsWithK = ofK;
+    }
+  }
+  bool stays = !hasK || (input == 0 && endsWithK);
+  if (input == 1) {
+    if (!map.isProjectedPermutation())
+      return std::nullopt;
+    auto strideOf = [&](int64_t dim) { return first->strides[map.getDimPosition(unsigned(dim))]; };
+    llvm::stable_sort(last, [&](int64_t x, int64_t y) { return strideOf(x) > strideOf(y); });
+    // Floats may also have their rows along k.
+    SmallVector<Run> runs = k.runs(own->strides);
+    stays |= runs.empty() || (runs.size() == 1 && (own->elementBytes > 1 || runs[0].stride == 1));
+  }
+  order.append(last);
+  return stays ? std::nullopt : std::optional(order);
 }
 
 /// The argument that a tensor is all the elements of, in another shape, if that is a constant.
@@ -74,30 +112,31 @@ Value transposedActivation(OpBuilder &b, Location loc, Value tensor, RankedTenso
 
 } // namespace
 
-void npuc::cuda::packBytes(func::FuncOp function) {
+void npuc::cuda::packOperands(func::FuncOp function, const Machine &machine) {
   SmallVector<linalg::GenericOp> products;
   function.walk([&](linalg::GenericOp op) {
-    auto second =
-        op.getNumDpsInputs() == 2 ? dyn_cast<RankedTensorType>(op.getDpsInputs()[1].getType()) : nullptr;
-    if (second && second.getElementTypeBitWidth() == 8 && tile::isContraction(op))
+    if (tile::isContraction(op) && tile::columnLoops(op).any() &&
+        llvm::all_of(op.getDpsInputs(),
+                     [&](Value input) { return machine.multiplies(getElementTypeOrSelf(input.getType())); }))
       products.push_back(op);
   });
-  for (linalg::GenericOp op : products) {
-    std::optional<SmallVector<int64_t>> order = orderOf(op);
-    if (!order)
-      continue;
-    OpOperand *operand = op.getDpsInputOperand(1);
-    auto viewed = cast<RankedTensorType>(operand->get().getType());
-    auto type = viewed.clone(applyPermutation(viewed.getShape(), *order));
-    OpBuilder b(op);
-    BlockArgument constant = constantOf(operand->get());
-    operand->set(constant ? transposedConstant(constant, viewed, type, *order)
-                          : transposedActivation(b, op.getLoc(), operand->get(), type, *order));
-    SmallVector<AffineMap> maps = op.getIndexingMapsArray();
-    maps[1] = AffineMap::get(maps[1].getNumDims(), 0, applyPermutation(maps[1].getResults(), *order),
-                             b.getContext());
-    op.setIndexingMapsAttr(b.getAffineMapArrayAttr(maps));
-  }
+  for (linalg::GenericOp op : products)
+    for (unsigned input : {0u, 1u}) {
+      std::optional<SmallVector<int64_t>> order = orderOf(op, input);
+      if (!order)
+        continue;
+      OpOperand *operand = op.getDpsInputOperand(input);
+      auto viewed = cast<RankedTensorType>(operand->get().getType());
+      auto type = viewed.clone(applyPermutation(viewed.getShape(), *order));
+      OpBuilder b(op);
+      BlockArgument constant = constantOf(operand->get());
+      operand->set(constant ? transposedConstant(constant, viewed, type, *order)
+                            : transposedActivation(b, op.getLoc(), operand->get(), type, *order));
+      SmallVector<AffineMap> maps = op.getIndexingMapsArray();
+      maps[input] = AffineMap::get(maps[input].getNumDims(), 0,
+                                   applyPermutation(maps[input].getResults(), *order), b.getContext());
+      op.setIndexingMapsAttr(b.getAffineMapArrayAttr(maps));
+    }
   // Views of what is not read any more, and then that.
   for (Operation &op : llvm::make_early_inc_range(llvm::reverse(function.front())))
     if (isa<tensor::ExpandShapeOp, tensor::CollapseShapeOp>(op) && op.use_empty())

@@ -1,13 +1,16 @@
-// Second operands of bytes as tensor cores read them.
+// Operands as tensor cores read them.
 #pragma once
+
+#include "backends/cuda/codegen/Kernel.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 
 namespace npuc::cuda {
 
-/// Matrices of bytes are not transposed on their way to registers, so the second operand of a product of
-/// bytes has its columns' elements of k one after another: a constant is stored so, an activation is
+/// The first operand of a product has its elements of k one after another, and the second has k as one run in
+/// the same order: a convolution's weights have their channels last. Matrices of bytes are not transposed on
+/// their way to registers, so of bytes k is last there too. A constant is stored so, an activation is
 /// transposed before.
-void packBytes(mlir::func::FuncOp function);
+void packOperands(mlir::func::FuncOp function, const Machine &machine);
 
 } // namespace npuc::cuda
