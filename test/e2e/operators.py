@@ -39,6 +39,12 @@ def pool(kind, x, **attributes):
     return graph([helper.make_node(kind, ["x"], ["y"], **attributes)], x, {})
 
 
+def product(rows, sums, columns, transposed):
+    constants = {"w": numbers(1, [columns, sums] if transposed else [sums, columns]), "b": numbers(2, [columns])}
+    return graph([helper.make_node("Gemm", ["x", *constants], ["s"], transB=int(transposed)), helper.make_node("Relu", ["s"], ["y"])],
+                 [rows, sums], constants)
+
+
 def convs(x, *layers):
     """Convolutions with a Relu after each: what stands between two needs no transpose; the next reads it padded."""
     nodes, constants, value = [], {}, "x"
@@ -110,6 +116,14 @@ OPERATORS = {
     "global-average-pool": pool("GlobalAveragePool", [2, 5, 6, 7]),
 }
 
+# On a GPU: few rows by long and by uneven sums, of columns that are no multiple of a tile, in each format that is multiplied; a step of 8
+# bits is 1/255 of a range. Weights lie along their sums ("t") or across them.
+PRODUCTS = {f"product-{rows}x{sums}x{columns}": product(rows, sums, columns, False) for rows, sums, columns in
+            [(1, 4096, 72), (3, 1000, 200), (16, 2056, 40), (100, 4096, 136), (384, 256, 128)]}
+PRODUCTS |= {f"product-{rows}x{sums}x{columns}t": product(rows, sums, columns, True) for rows, sums, columns in
+             [(1, 4096, 72), (16, 576, 33)]}
+FORMATS = {"fp16": 1e-3, "bf16": 1e-3, "int8": 1e-2, "int4-32": 8e-2, "int4-32-float": 8e-2}
+
 # On the host only.
 INTERPRETED = {
     "resize-linear": resize([1, 2, 7], scales=[1, 1, 1.75], mode="linear"),
@@ -138,7 +152,7 @@ def cases(build, scratch):
         artifact.unlink(missing_ok=True)
         status, text = models.call([tools / "npuc", "compile", file, "--target=atom", "-o", artifact])
         yield name, status == 1 and message in text and not artifact.exists(), f"exit status {status}\n{text}"
-    for name, model in (INTERPRETED | OPERATORS).items():
+    for name, model in (INTERPRETED | OPERATORS | PRODUCTS).items():
         shape = [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim]
         onnx.save(model, file)
         np.savez(inputs, x=numbers(0, shape))
@@ -151,3 +165,8 @@ def cases(build, scratch):
             commands = [[tools / "npuc", "compile", file, f"--target={target}", "-o", artifact],
                         [tools / "npurun", artifact, f"--inputs={inputs}", f"--outputs={outputs}", *device]]
             yield (f"{name}/{target}", *models.judge(commands, outputs, expected, 1e-3))
+        for precision, limit in FORMATS.items() if name in PRODUCTS else []:
+            calibration = [] if precision in ("fp16", "bf16") else [f"--calibration={inputs}"]
+            commands = [[tools / "npuc", "compile", file, f"--target={GPU}", f"--precision={precision}", *calibration, "-o", artifact],
+                        [tools / "npurun", artifact, f"--inputs={inputs}", f"--outputs={outputs}", "--device=ptx-sim"]]
+            yield (f"{name}/{GPU}/{precision}", *models.judge(commands, outputs, expected, limit))

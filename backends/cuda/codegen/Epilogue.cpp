@@ -30,8 +30,9 @@ bool RootLoops::has(LinalgOp op, const Dims &dims) const {
   return llvm::all_of(dims.loops, [&](unsigned loop) { return along.find(op)->second[loop] >= 0; });
 }
 
-Value TileOfSums::placeOf(Emit e, Value column) {
-  return e.bitXor(column, e.mul(e.bitAnd(e.div(column, 32), 3), 4));
+Value TileOfSums::placeOf(Emit e, Value row, Value column) const {
+  Value ofRow = e.bitAnd(e.bitXor(row, e.div(row, 2)), 1), ofColumn = e.bitAnd(e.div(column, 32), 3);
+  return e.add(e.mul(row, pitch()), e.bitXor(column, e.mul(e.bitXor(ofRow, ofColumn), 4)));
 }
 
 void TileOfSums::leave(Emit e, Value memory, ArrayRef<Value> sums, Value row, int64_t tilesM, Value column,
@@ -43,7 +44,7 @@ void TileOfSums::leave(Emit e, Value memory, ArrayRef<Value> sums, Value row, in
     for (int64_t n = 0; n < tilesN; ++n)
       for (int64_t half = 0; half < 2; ++half) {
         ArrayRef<Value> pair = sums.slice((m * tilesN + n) * 4 + half * 2, 2);
-        Value at = e.add(e.mul(e.add(row, m * 16 + half * 8), pitch()), placeOf(e, e.add(column, n * 8)));
+        Value at = placeOf(e, e.add(row, m * 16 + half * 8), e.add(column, n * 8));
         e.store(e.pack(pair), e.address(memory, pair[0].getType(), at), 8);
       }
 }
@@ -75,10 +76,20 @@ void TileOfSums::finish(Kernel &kernel, const tile::Group &group, LinalgOp contr
   e.when(inside, [&] {
     Type type = product.isFloat() ? Type(e.b.getF32Type()) : Type(e.b.getI32Type());
     Lanes sums;
-    for (int64_t part = 0, width = std::min<int64_t>(lanes, 4); part < lanes; part += width) {
-      Value at = e.add(e.mul(row, pitch()), placeOf(e, e.add(column, part)));
+    for (int64_t first = 0, width = std::min<int64_t>(lanes, 4); first < lanes; first += width) {
+      Value at = placeOf(e, row, e.add(column, first)), sum;
       Type loaded = width == 1 ? type : Type(VectorType::get(width, type));
-      llvm::append_range(sums, e.unpack(e.load(loaded, e.address(memory, type, at), unsigned(width * 4))));
+      for (int64_t part = 0; part < parts; ++part) {
+        Value place = e.address(memory, type, e.add(at, part * bytesOfPart() / 4));
+        Value own = e.load(loaded, place, unsigned(width * 4));
+        if (!sum)
+          sum = own;
+        else if (product.isFloat())
+          sum = arith::AddFOp::create(e.b, e.loc, sum, own);
+        else
+          sum = arith::AddIOp::create(e.b, e.loc, sum, own);
+      }
+      llvm::append_range(sums, e.unpack(sum));
     }
     rowAt(m, loops);
     loops.place(contraction, product.n, n, lanes);

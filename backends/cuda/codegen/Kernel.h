@@ -13,7 +13,7 @@ namespace npuc::cuda {
 struct Machine {
   explicit Machine(const target::TargetDescription &target);
   unsigned capability;
-  int64_t sharedBytesPerBlock;
+  int64_t sharedBytesPerBlock, cores;
   /// The matrix engine multiplies them.
   bool multiplies(mlir::Type element) const;
 

@@ -188,9 +188,10 @@ std::optional<Product> npuc::cuda::productOf(LinalgOp op, const Machine &machine
 }
 
 TileLoader::TileLoader(Kernel &kernel, const OperandView &operand, const Dims &rows, const Dims &k,
-                       const Dims &batch, int64_t tile, Value first, Value batchAt, Value thread)
+                       const Dims &batch, int64_t tile, Value first, Value batchAt, Value thread,
+                       int64_t parts)
     : kernel(kernel), e(kernel.emit()), operand(operand), kSize(k.size()), kRuns(k.runs(operand.strides)),
-      elementsOfRow(rowBytes / operand.elementBytes), chunks(tile * rowBytes / chunkBytes) {
+      elementsOfStep(parts * rowBytes / operand.elementBytes) {
   pointer = kernel.pointerTo(operand.storage.root);
   int64_t elements = chunkBytes / operand.elementBytes, rowCount = rows.size();
   auto offsetOf = [&](const Dims &dims, Value at) {
@@ -201,14 +202,20 @@ TileLoader::TileLoader(Kernel &kernel, const OperandView &operand, const Dims &r
   };
   Value begin = e.add(offsetOf(batch, batchAt), operand.storage.offset);
   // Chunks of a row of the tile: of k, or of m or n where rows are steps of k.
-  int64_t perRow = operand.rowsAreK ? tile / elements : rowBytes / chunkBytes;
+  int64_t perRow = operand.rowsAreK ? tile / elements : parts * rowBytes / chunkBytes;
+  int64_t pitch = tilePitch(tile, parts), chunks = parts * tile * rowBytes / chunkBytes;
   for (int64_t i = 0; i < int64_t(llvm::divideCeil(chunks, kernel.threads)); ++i) {
     Chunk chunk;
     Value number = e.add(thread, i * kernel.threads);
     if ((i + 1) * kernel.threads > chunks)
       chunk.exists = e.less(number, chunks);
     Value row = e.div(number, perRow), column = e.rem(number, perRow);
-    chunk.shared = swizzled(e, row, column, operand.rowsAreK ? tile * operand.elementBytes : rowBytes);
+    int64_t rowsOfTile = rowBytes / operand.elementBytes, columnsOfTile = rowBytes / chunkBytes;
+    chunk.shared = operand.rowsAreK
+                       ? e.add(e.mul(e.div(row, rowsOfTile), pitch),
+                               swizzled(e, e.rem(row, rowsOfTile), column, tile * operand.elementBytes))
+                       : e.add(e.mul(e.div(column, columnsOfTile), pitch),
+                               swizzled(e, row, e.rem(column, columnsOfTile), rowBytes));
     Value along = e.add(first, operand.rowsAreK ? e.mul(column, elements) : row);
     if (rowCount % tile) {
       chunk.inside = e.less(along, rowCount);
@@ -223,7 +230,7 @@ TileLoader::TileLoader(Kernel &kernel, const OperandView &operand, const Dims &r
 }
 
 void TileLoader::load(Value step, Value memory) {
-  Value ahead = e.mul(step, elementsOfRow);
+  Value ahead = e.mul(step, elementsOfStep);
   for (const Chunk &chunk : own)
     e.when(chunk.exists, [&] {
       Value inside = chunk.inside, offset = chunk.offset;
@@ -234,7 +241,7 @@ void TileLoader::load(Value step, Value memory) {
         for (auto [run, index] : llvm::zip_equal(kRuns, e.delinearize(e.add(chunk.k, ahead), extents)))
           offset = e.add(offset, e.mul(index, run.stride));
       }
-      if (kSize % elementsOfRow) {
+      if (kSize % elementsOfStep) {
         Value inK = e.less(e.add(chunk.k, ahead), kSize);
         inside = inside ? e.both(inside, inK) : inK;
         offset = e.select(inK, offset, e.index(operand.storage.offset));

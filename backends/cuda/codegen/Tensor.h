@@ -59,14 +59,20 @@ std::optional<Product> productOf(mlir::linalg::LinalgOp contraction, const Machi
 /// Bytes of k in a row of a tile, and in one mma; of a copy.
 inline constexpr int64_t rowBytes = 64, stepBytes = 32, chunkBytes = 16;
 
+/// Bytes from one of `parts` tiles of as many rows to the next. Every second one begins in the other half of
+/// the banks, so that a row's copies to two of them do not meet.
+inline int64_t tilePitch(int64_t rows, int64_t parts) {
+  return rows * rowBytes + (parts > 1 ? rowBytes : 0);
+}
+
 /// Copies tiles of an operand to shared memory, `rows` of m or n from `first` on: all threads, a chunk each
-/// at a time. Chunks are swizzled so that ldmatrix has no bank conflicts; what is outside of the operand
-/// becomes zero.
+/// at a time. A step is `parts` tiles, one behind the other in k and in shared memory. Chunks are swizzled so
+/// that ldmatrix has no bank conflicts; what is outside of the operand becomes zero.
 class TileLoader {
 public:
   TileLoader(Kernel &kernel, const OperandView &operand, const Dims &rows, const Dims &k, const Dims &batch,
-             int64_t tile, mlir::Value first, mlir::Value batchAt, mlir::Value thread);
-  /// The tile at step `step` of k, to `memory`.
+             int64_t tile, mlir::Value first, mlir::Value batchAt, mlir::Value thread, int64_t parts = 1);
+  /// The tiles at step `step` of k, to `memory`.
   void load(mlir::Value step, mlir::Value memory);
 
 private:
@@ -75,7 +81,7 @@ private:
   const OperandView &operand;
   int64_t kSize;
   llvm::SmallVector<Run> kRuns;
-  int64_t elementsOfRow, chunks;
+  int64_t elementsOfStep;
   mlir::Value pointer;
   /// Of each chunk of a thread: offset in global memory at step 0, in elements (without that of k, if k is
   /// several runs); bytes in shared memory; whether its row or column is inside (null: certainly); the
