@@ -14,6 +14,8 @@ namespace {
 
 constexpr int64_t leastM = 16, leastN = 32, leastWarps = 4;
 constexpr int64_t greatestStages = 4;
+/// Steps of a block's loop: of fewer, adding parts in another kernel takes longer than what they save.
+constexpr int64_t leastDividedSteps = 16, leastStepsOfPart = 4;
 constexpr int64_t greatestGridYZ = 65535;
 
 /// The extent of a tile of C along a dimension of `size`.
@@ -166,6 +168,21 @@ private:
 };
 
 } // namespace
+
+int64_t npuc::cuda::partsOfSums(LinalgOp contraction, const Machine &machine) {
+  std::optional<Product> p = productOf(contraction, machine);
+  if (!p)
+    return 1;
+  Tiling tiling(*p, machine);
+  int64_t steps = llvm::divideCeil(p->k.size(), p->elementsOfRow()) / tiling.warpsK;
+  if (steps < leastDividedSteps)
+    return 1;
+  // All of a length that begins at a chunk.
+  int64_t parts = std::min(machine.cores / tiling.blocks(*p), steps / leastStepsOfPart);
+  while (parts > 1 && p->k.size() % (parts * chunkBytes / p->a.elementBytes))
+    --parts;
+  return std::max<int64_t>(parts, 1);
+}
 
 LogicalResult npuc::cuda::writeContraction(const tile::Group &group, const Machine &machine, Kernel &kernel) {
   LinalgOp contraction;
