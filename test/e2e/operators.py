@@ -119,7 +119,7 @@ OPERATORS = {
 # On a GPU: few rows by long sums, which are cut in parts of equal length, and by uneven ones, of columns that are no multiple of a tile, in each format that is multiplied; a step of 8
 # bits is 1/255 of a range. Weights lie along their sums ("t") or across them.
 PRODUCTS = {f"product-{rows}x{sums}x{columns}": product(rows, sums, columns, False) for rows, sums, columns in
-            [(1, 4096, 72), (3, 1000, 200), (16, 2056, 40), (33, 3000, 64), (100, 4096, 136), (384, 256, 128)]}
+            [(1, 4096, 72), (3, 1000, 200), (16, 2056, 40), (33, 3000, 64), (5, 576, 201), (100, 4096, 136), (384, 256, 128)]}
 PRODUCTS |= {f"product-{rows}x{sums}x{columns}t": product(rows, sums, columns, True) for rows, sums, columns in
              [(1, 4096, 72), (16, 576, 33)]}
 FORMATS = {"fp16": 1e-3, "bf16": 1e-3, "int8": 1e-2, "int4-32": 8e-2, "int4-32-float": 8e-2}

@@ -77,19 +77,18 @@ void TileOfSums::finish(Kernel &kernel, const tile::Group &group, LinalgOp contr
     Type type = product.isFloat() ? Type(e.b.getF32Type()) : Type(e.b.getI32Type());
     Lanes sums;
     for (int64_t first = 0, width = std::min<int64_t>(lanes, 4); first < lanes; first += width) {
-      Value at = placeOf(e, row, e.add(column, first)), sum;
+      Value at = placeOf(e, row, e.add(column, first));
       Type loaded = width == 1 ? type : Type(VectorType::get(width, type));
       for (int64_t part = 0; part < parts; ++part) {
         Value place = e.address(memory, type, e.add(at, part * bytesOfPart() / 4));
-        Value own = e.load(loaded, place, unsigned(width * 4));
-        if (!sum)
-          sum = own;
-        else if (product.isFloat())
-          sum = arith::AddFOp::create(e.b, e.loc, sum, own);
+        Lanes own(e.unpack(e.load(loaded, place, unsigned(width * 4))));
+        if (part == 0)
+          sums.append(own);
         else
-          sum = arith::AddIOp::create(e.b, e.loc, sum, own);
+          for (auto [sum, value] : llvm::zip_equal(MutableArrayRef(sums).drop_front(first), own))
+            sum = product.isFloat() ? arith::AddFOp::create(e.b, e.loc, sum, value).getResult()
+                                    : arith::AddIOp::create(e.b, e.loc, sum, value).getResult();
       }
-      llvm::append_range(sums, e.unpack(sum));
     }
     rowAt(m, loops);
     loops.place(contraction, product.n, n, lanes);

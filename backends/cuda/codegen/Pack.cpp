@@ -62,9 +62,14 @@ std::optional<SmallVector<int64_t>> orderOf(LinalgOp op, unsigned input) {
       return std::nullopt;
     auto strideOf = [&](int64_t dim) { return first->strides[map.getDimPosition(unsigned(dim))]; };
     llvm::stable_sort(last, [&](int64_t x, int64_t y) { return strideOf(x) > strideOf(y); });
-    // Floats may also have their rows along k.
+    // Floats may also have rows of steps of k, if each begins at a chunk; or if those of k would not.
     SmallVector<Run> runs = k.runs(own->strides);
-    stays |= runs.empty() || (runs.size() == 1 && (own->elementBytes > 1 || runs[0].stride == 1));
+    int64_t elements = chunkBytes / own->elementBytes;
+    auto isRow = [&](const Run &run) {
+      return run.stride == 1 ||
+             (own->elementBytes > 1 && (run.stride % elements == 0 || k.size() % elements != 0));
+    };
+    stays |= runs.empty() || (runs.size() == 1 && isRow(runs[0]));
   }
   order.append(last);
   return stays ? std::nullopt : std::optional(order);

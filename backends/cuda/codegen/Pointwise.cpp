@@ -37,10 +37,14 @@ bool readsAlongSums(linalg::LinalgOp op) {
   return false;
 }
 
+bool sums(const tile::Group &group) {
+  return llvm::any_of(group.operations, [](linalg::LinalgOp op) { return op.getNumReductionLoops() > 0; });
+}
+
 /// There is nothing to sum, or a thread sums what its elements need: each sum is needed by one of them, and
 /// neighbours read neighbours.
 bool threadsSum(const tile::Group &group, const Machine &machine) {
-  if (llvm::all_of(group.operations, [](linalg::LinalgOp op) { return op.getNumReductionLoops() == 0; }))
+  if (!sums(group))
     return true;
   linalg::LinalgOp root = group.root();
   llvm::SmallBitVector cuttable = tile::cuttableLoops(root, group.members());
@@ -91,6 +95,10 @@ LogicalResult npuc::cuda::writePointwise(const tile::Group &group, const Machine
     order.push_back(cast<AffineDimExpr>(expr).getPosition());
   SmallVector<int64_t> counts = llvm::map_to_vector(order, [&](unsigned loop) { return extents[loop]; });
   int64_t lanes = counts.empty() ? 1 : lanesOf(group, counts.back());
+  // A row of one thread lies behind the one before: LLVM would load several steps at once, and more behind
+  // the last.
+  if (sums(group) && (counts.empty() || counts.back() == lanes))
+    return failure();
   if (!counts.empty())
     counts.back() /= lanes;
   int64_t total = 1;
