@@ -99,6 +99,7 @@ OPERATORS = {
     # As a patch embedding, and as the first layers of a speech encoder: rows of 16-byte chunks, which tensor cores take from where they lie.
     "conv-patches-16": conv([2, 3, 32, 48], [40, 3, 16, 16], strides=[16, 16]),
     "conv-speech": convs([1, 80, 60], ([32, 80, 3], {"pads": [1, 1]}), ([24, 32, 3], {"pads": [1, 1], "strides": [2]})),
+    "conv-patches-14": conv([1, 3, 28, 42], [40, 3, 14, 14], strides=[14, 14]),
     "conv-groups-wide": conv([1, 64, 9, 7], [48, 16, 3, 3], group=4, pads=[1, 1, 1, 1]),
     "conv-conv": convs([2, 3, 10, 10], ([8, 3, 3, 3], {"pads": [1, 1, 1, 1]}),
                        ([6, 8, 3, 3], {"pads": [0, 1, 2, 1], "strides": [2, 2]})),
@@ -119,9 +120,9 @@ OPERATORS = {
 # On a GPU: few rows by long sums, which are cut in parts of equal length, and by uneven ones, of columns that are no multiple of a tile, in each format that is multiplied; a step of 8
 # bits is 1/255 of a range. Weights lie along their sums ("t") or across them.
 PRODUCTS = {f"product-{rows}x{sums}x{columns}": product(rows, sums, columns, False) for rows, sums, columns in
-            [(1, 4096, 72), (3, 1000, 200), (16, 2056, 40), (33, 3000, 64), (5, 576, 201), (100, 4096, 136), (384, 256, 128)]}
+            [(1, 4096, 72), (3, 1000, 200), (16, 2056, 40), (33, 3000, 64), (5, 576, 201), (7, 577, 33), (100, 4096, 136), (384, 256, 128)]}
 PRODUCTS |= {f"product-{rows}x{sums}x{columns}t": product(rows, sums, columns, True) for rows, sums, columns in
-             [(1, 4096, 72), (16, 576, 33)]}
+             [(1, 4096, 72), (16, 576, 33), (7, 1001, 50)]}
 FORMATS = {"fp16": 1e-3, "bf16": 1e-3, "int8": 1e-2, "int4-32": 8e-2, "int4-32-float": 8e-2}
 
 # On the host only.

@@ -173,7 +173,9 @@ std::optional<Product> npuc::cuda::productOf(LinalgOp op, const Machine &machine
   if (kOfB.size() != 1 || nOfB.size() != 1)
     return std::nullopt;
   p.b.rowsAreK = kOfB[0].stride != 1;
-  bool chunksOfA = kOfA.back().stride == 1 && isMultiple(elements, kOfA.back().extent) &&
+  // Of one run the last chunk may be a part of one.
+  bool chunksOfA = kOfA.back().stride == 1 &&
+                   (kOfA.size() == 1 || isMultiple(elements, kOfA.back().extent)) &&
                    llvm::all_of(ArrayRef(kOfA).drop_back(),
                                 [&](const Run &run) { return isMultiple(elements, run.stride); }) &&
                    isAligned(p.a, {&p.m, &p.batch});
@@ -233,7 +235,7 @@ void TileLoader::load(Value step, Value memory) {
   Value ahead = e.mul(step, elementsOfStep);
   for (const Chunk &chunk : own)
     e.when(chunk.exists, [&] {
-      Value inside = chunk.inside, offset = chunk.offset;
+      Value inside = chunk.inside, offset = chunk.offset, full = e.i32(chunkBytes);
       if (kRuns.size() == 1) {
         offset = e.add(offset, e.mul(ahead, kRuns[0].stride));
       } else {
@@ -245,8 +247,13 @@ void TileLoader::load(Value step, Value memory) {
         Value inK = e.less(e.add(chunk.k, ahead), kSize);
         inside = inside ? e.both(inside, inK) : inK;
         offset = e.select(inK, offset, e.index(operand.storage.offset));
+        // The last of a row.
+        if (int64_t last = kSize % (chunkBytes / operand.elementBytes); last && !operand.rowsAreK) {
+          Value isWhole = e.less(e.add(chunk.k, ahead), kSize - last);
+          full = e.select(isWhole, full, e.i32(int32_t(last * operand.elementBytes)));
+        }
       }
-      Value bytes = inside ? e.select(inside, e.i32(chunkBytes), e.i32(0)) : Value();
+      Value bytes = inside ? e.select(inside, full, e.i32(0)) : Value();
       Type element = memoryType(cast<RankedTensorType>(operand.tensor.getType()).getElementType());
       NVVM::CpAsyncOp::create(e.b, e.loc, e.address(memory, e.b.getI8Type(), chunk.shared),
                               e.address(pointer, element, offset), uint32_t(chunkBytes),
