@@ -86,12 +86,14 @@ def lit(build, scratch):
 def e2e(build, scratch):
     sys.path.insert(0, os.path.join(ROOT, "test", "e2e"))
     import contributed
+    import faults
+    import gpu
     import models
     import operators
     import ptx
     import quantized
 
-    for cases in (contributed.cases, models.cases, operators.cases, ptx.cases, quantized.cases):
+    for cases in (contributed.cases, models.cases, operators.cases, ptx.cases, quantized.cases, gpu.cases, faults.cases):
         for name, ok, detail in cases(build, scratch):
             yield f"e2e/{name}", ok, detail
 

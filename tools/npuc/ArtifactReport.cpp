@@ -122,6 +122,10 @@ void addLaunches(const artifact::Artifact &artifact, const artifact::EntryPoint 
                                 {"grid", {launch.grid(0), launch.grid(1), launch.grid(2)}},
                                 {"block", {launch.block(0), launch.block(1), launch.block(2)}},
                                 {"shared_bytes", launch.shared_bytes()}});
+    Json &arguments = json["launches"].back()["arguments"] = Json::array();
+    for (const artifact::KernelArgument &argument : launch.arguments())
+      arguments.push_back({{"buffer", artifact.manifest().buffers(int(argument.buffer())).name()},
+                           {"offset", argument.offset()}});
     Json &nodes =
         byNodes
             .try_emplace(

@@ -1,6 +1,8 @@
 // Attention as one kernel: softmax(Q·Kᵀ formulas)·V by blocks of keys, with the row's greatest score so far
 // and the sum of exponentials kept in registers (online softmax: Milakov and Gimelshein 2018; Dao et al.
-// 2022). A warp has 16 rows; scores never leave its registers.
+// 2022). Weights that are more than an exponential, as those that are rounded to bytes, need the greatest
+// score of all: it is found first, by a product of its own. A warp has 16 rows; scores never leave its
+// registers.
 #include "backends/cuda/codegen/Epilogue.h"
 
 #include "mlir/Dialect/Math/IR/Math.h"
@@ -21,20 +23,22 @@ constexpr int64_t greatestHead = 256, greatestGridYZ = 65535;
 struct Softmax {
   LinalgOp scores, greatest, exponentials, sum, weighted;
   Value masked; ///< What the exponentials are of.
+  /// They are exp(masked − greatest), so that a greater one found later is a factor.
+  bool isOnline = false;
 };
 
-/// The value before conversions between floats.
+/// The value before it was widened.
 Value widened(Value value) {
   while (Operation *op = value.getDefiningOp()) {
-    if (!isa<arith::ExtFOp>(op))
+    if (!isa<arith::ExtFOp, arith::ExtSIOp, arith::ExtUIOp>(op))
       break;
     value = op->getOperand(0);
   }
   return value;
 }
 
-/// `op` is a formula of exp(x − greatest), rounded to its type: `masked` becomes the operand that x is.
-bool isExponential(LinalgOp op, Value greatest, Value &masked) {
+/// `op` is a formula of exp(masked − greatest), rounded to its type.
+bool isExponential(LinalgOp op, Value masked, Value greatest) {
   Block *body = op.getBlock();
   Value result = body->getTerminator()->getOperand(0);
   if (auto rounded = result.getDefiningOp<arith::TruncFOp>())
@@ -49,8 +53,7 @@ bool isExponential(LinalgOp op, Value greatest, Value &masked) {
                ? op.getDpsInputs()[argument.getArgNumber()]
                : Value();
   };
-  masked = inputOf(difference.getLhs());
-  return masked && inputOf(difference.getRhs()) == greatest;
+  return inputOf(difference.getLhs()) == masked && inputOf(difference.getRhs()) == greatest;
 }
 
 template <typename Combiner>
@@ -72,13 +75,15 @@ std::optional<Softmax> softmaxOf(const tile::Group &group) {
     place = op;
   }
   if (!found.scores || !found.weighted || !found.greatest || !found.sum ||
-      !reducesBy<arith::AddFOp>(found.sum))
+      !(reducesBy<arith::AddFOp>(found.sum) || reducesBy<arith::AddIOp>(found.sum)))
     return std::nullopt;
+  found.masked = found.greatest.getDpsInputs()[0];
   found.exponentials = found.weighted.getDpsInputs()[0].getDefiningOp<LinalgOp>();
   if (!found.exponentials || found.sum.getDpsInputs()[0] != found.exponentials->getResult(0) ||
-      !isExponential(found.exponentials, found.greatest->getResult(0), found.masked) ||
-      found.greatest.getDpsInputs()[0] != found.masked)
+      found.exponentials.getNumReductionLoops() > 0 ||
+      !llvm::is_contained(found.exponentials.getDpsInputs(), found.masked))
     return std::nullopt;
+  found.isOnline = isExponential(found.exponentials, found.masked, found.greatest->getResult(0));
   // The sum is of the exponentials as they are.
   Operation *add = found.sum.getBlock()->getTerminator()->getOperand(0).getDefiningOp();
   Block *body = found.sum.getBlock();
@@ -98,7 +103,9 @@ public:
     head = std::max<int64_t>(32, int64_t(llvm::PowerOf2Ceil(uint64_t(pv.n.size()))));
     steps = llvm::divideCeil(qk.k.size(), qk.elementsOfRow());
     keys = qk.n.size();
-    tile = {rowsOfBlock, head};
+    tile = {rowsOfBlock, head, pv.interleavesColumns()};
+    sumType = getElementTypeOrSelf(s.sum->getResult(0).getType());
+    widensUnsigned = !s.sum.getBlock()->getOps<arith::ExtUIOp>().empty();
     kernel.threads = warps * warpSize;
     kernel.grid = {unsigned(llvm::divideCeil(qk.m.size(), rowsOfBlock)), 1, unsigned(qk.batch.size())};
     keysBegin = steps * rowsOfBlock * rowBytes;
@@ -135,24 +142,43 @@ public:
     loadKeys(e.index(0));
     commit();
 
-    Value none = e.f32(-std::numeric_limits<float>::infinity()), zero = e.f32(0);
-    SmallVector<Value> carried = {none, none, zero, zero};
-    carried.append(head / 8 * 4, zero);
-    auto loop = scf::ForOp::create(e.b, e.loc, e.index(0), e.index(keys), e.index(keysOfBlock), carried);
-    {
-      OpBuilder::InsertionGuard guard(e.b);
-      e.b.setInsertionPointToStart(loop.getBody());
-      scalars.scoped([&] {
-        carried.assign(loop.getRegionIterArgs().begin(), loop.getRegionIterArgs().end());
-        block(loop.getInductionVar(), carried);
-        scf::YieldOp::create(e.b, e.loc, carried);
-      });
+    SmallVector<Value> greatest(2, e.f32(-std::numeric_limits<float>::infinity())), carried = greatest;
+    if (!s.isOnline) {
+      overBlocks(greatest, [&](Value first) { findGreatest(first, greatest); });
+      for (Value &value : greatest)
+        value = overKeys<arith::MaximumFOp>(value);
+      carried.clear();
     }
-    finish(loop.getResults());
+    carried.append(2, zeroOf(sumType));
+    carried.append(head / 8 * 4, zeroOf(typeOfSums(pv)));
+    overBlocks(carried, [&](Value first) { block(first, greatest, carried); });
+    finish(ArrayRef(carried).drop_front(s.isOnline ? 2 : 0));
     return success();
   }
 
 private:
+  Type typeOfSums(const Product &p) { return p.isFloat() ? Type(e.b.getF32Type()) : Type(e.b.getI32Type()); }
+  Value zeroOf(Type type) { return arith::ConstantOp::create(e.b, e.loc, e.b.getZeroAttr(type)); }
+  /// Of the four threads that have a row's scores.
+  template <typename Combiner>
+  Value overKeys(Value value) {
+    for (unsigned mask : {1u, 2u})
+      value = Combiner::create(e.b, e.loc, value, e.shuffleXor(value, mask));
+    return value;
+  }
+  /// Runs `body` for each block of keys, by its first, with `carried` from one to the next.
+  void overBlocks(SmallVector<Value> &carried, llvm::function_ref<void(Value first)> body) {
+    auto loop = scf::ForOp::create(e.b, e.loc, e.index(0), e.index(keys), e.index(keysOfBlock), carried);
+    OpBuilder::InsertionGuard guard(e.b);
+    e.b.setInsertionPointToStart(loop.getBody());
+    scalars.scoped([&] {
+      carried.assign(loop.getRegionIterArgs().begin(), loop.getRegionIterArgs().end());
+      body(loop.getInductionVar());
+      scf::YieldOp::create(e.b, e.loc, carried);
+    });
+    carried.assign(loop.getResults().begin(), loop.getResults().end());
+  }
+
   Value at(int64_t bytes) { return e.address(memory, e.b.getI8Type(), e.index(bytes)); }
   void commit() { NVVM::CpAsyncCommitGroupOp::create(e.b, e.loc); }
   void waitForAll() {
@@ -171,9 +197,23 @@ private:
       loader.load(e.add(begin, step), at(valuesBegin + step * pv.elementsOfRow() * head * pv.b.elementBytes));
   }
 
-  /// One block of keys from `first` on. `carried`: of the thread's two rows the greatest score and its own
-  /// sum of exponentials, and the sums of weighted values.
-  void block(Value first, SmallVector<Value> &carried) {
+  /// The greatest scores of the thread's two rows, also of a block of keys from `first` on.
+  void findGreatest(Value first, MutableArrayRef<Value> greatest) {
+    waitForAll(); // The keys are there.
+    SmallVector<Value> scores = multiplyKeys();
+    e.barrier(); // Nobody needs the keys.
+    Value next = e.add(first, keysOfBlock);
+    loadKeys(e.select(e.less(next, keys), next, e.index(0)));
+    commit();
+    for (int64_t half = 0; half < 2; ++half)
+      for (int64_t t = 0; t < keysOfBlock / 8; ++t)
+        for (Value score : maskedScores(first, t, half, ArrayRef(scores).slice(t * 4 + half * 2, 2)))
+          greatest[half] = arith::MaximumFOp::create(e.b, e.loc, greatest[half], score);
+  }
+
+  /// One block of keys from `first` on. `carried`: of the thread's two rows the greatest score, if it is
+  /// found online, and its own sum of exponentials, and the sums of weighted values.
+  void block(Value first, ArrayRef<Value> greatestOfAll, SmallVector<Value> &carried) {
     waitForAll(); // The keys are there, and nobody needs the last values.
     loadValues(first);
     commit();
@@ -184,22 +224,13 @@ private:
     commit();
 
     int64_t tiles = keysOfBlock / 8;
+    MutableArrayRef<Value> sums = MutableArrayRef(carried).drop_front(s.isOnline ? 2 : 0);
     SmallVector<Lanes> masked(tiles * 2), weights(tiles * 2);
     for (int64_t half = 0; half < 2; ++half) {
       for (int64_t t = 0; t < tiles; ++t)
         masked[t * 2 + half] = maskedScores(first, t, half, ArrayRef(scores).slice(t * 4 + half * 2, 2));
-      Value greatest = carried[half];
-      for (int64_t t = 0; t < tiles; ++t)
-        for (Value score : masked[t * 2 + half])
-          greatest = arith::MaximumFOp::create(e.b, e.loc, greatest, score);
-      for (unsigned mask : {1u, 2u})
-        greatest = arith::MaximumFOp::create(e.b, e.loc, greatest, e.shuffleXor(greatest, mask));
-      // Where all scores so far are −∞, they count as 0 of something finite.
-      Value isNone = arith::CmpFOp::create(e.b, e.loc, arith::CmpFPredicate::OEQ, greatest,
-                                           e.f32(-std::numeric_limits<float>::infinity()));
-      Value base = e.select(isNone, e.f32(0), greatest);
-      Value factor = math::ExpOp::create(e.b, e.loc, arith::SubFOp::create(e.b, e.loc, carried[half], base));
-      Value sum = arith::MulFOp::create(e.b, e.loc, carried[2 + half], factor);
+      Value base = s.isOnline ? greatestSoFar(half, masked, carried) : greatestOfAll[half];
+      Value sum = sums[half];
       scalars.sources[s.greatest->getResult(0)] = [base](ArrayRef<Position>, unsigned lanes) {
         return Lanes(lanes, base);
       };
@@ -209,26 +240,58 @@ private:
         Lanes weight;
         scalars.scoped(
             [&] { weight = scalars.evaluate(s.exponentials, loopsAt({keyAt(first, t), 1, 2}, half), 2)[0]; });
+        if (!s.isOnline)
+          countOnlyKeys(first, t, weight);
         weights[t * 2 + half] = weight;
         for (Value value : weight)
-          sum = arith::AddFOp::create(
-              e.b, e.loc, sum,
-              value.getType().isF32()
-                  ? value
-                  : arith::ExtFOp::create(e.b, e.loc, e.b.getF32Type(), value).getResult());
+          sum = added(sum, value);
       }
       scalars.sources.erase(s.masked);
-      carried[half] = greatest;
-      carried[2 + half] = sum;
-      for (size_t i = 4 + size_t(half) * 2; i < carried.size(); i += 4)
-        for (size_t column : {i, i + 1})
-          carried[column] = arith::MulFOp::create(e.b, e.loc, carried[column], factor);
+      sums[half] = sum;
     }
-    multiplyValues(weights, MutableArrayRef(carried).drop_front(4));
+    multiplyValues(weights, sums.drop_front(2));
+  }
+
+  /// What exponentials of a row are relative to from this block on, and what is carried becomes relative to
+  /// it too.
+  Value greatestSoFar(int64_t half, ArrayRef<Lanes> masked, MutableArrayRef<Value> carried) {
+    Value greatest = carried[half];
+    for (int64_t t = 0; t < keysOfBlock / 8; ++t)
+      for (Value score : masked[t * 2 + half])
+        greatest = arith::MaximumFOp::create(e.b, e.loc, greatest, score);
+    greatest = overKeys<arith::MaximumFOp>(greatest);
+    // Where all scores so far are −∞, they count as 0 of something finite.
+    Value isNone = arith::CmpFOp::create(e.b, e.loc, arith::CmpFPredicate::OEQ, greatest,
+                                         e.f32(-std::numeric_limits<float>::infinity()));
+    Value base = e.select(isNone, e.f32(0), greatest);
+    Value factor = math::ExpOp::create(e.b, e.loc, arith::SubFOp::create(e.b, e.loc, carried[half], base));
+    carried[half] = greatest;
+    carried[2 + half] = arith::MulFOp::create(e.b, e.loc, carried[2 + half], factor);
+    for (size_t i = 4 + size_t(half) * 2; i < carried.size(); i += 4)
+      for (size_t column : {i, i + 1})
+        carried[column] = arith::MulFOp::create(e.b, e.loc, carried[column], factor);
+    return base;
+  }
+
+  /// sum + value, as the sum of exponentials widens it.
+  Value added(Value sum, Value value) {
+    if (value.getType() != sumType)
+      value = isa<FloatType>(sumType) ? arith::ExtFOp::create(e.b, e.loc, sumType, value).getResult()
+              : widensUnsigned        ? arith::ExtUIOp::create(e.b, e.loc, sumType, value).getResult()
+                                      : arith::ExtSIOp::create(e.b, e.loc, sumType, value).getResult();
+    return isa<FloatType>(sumType) ? arith::AddFOp::create(e.b, e.loc, sum, value).getResult()
+                                   : arith::AddIOp::create(e.b, e.loc, sum, value).getResult();
+  }
+
+  /// Keys beyond the last weigh nothing.
+  void countOnlyKeys(Value first, int64_t t, Lanes &lanes) {
+    if (keys % keysOfBlock)
+      for (auto [i, weight] : llvm::enumerate(lanes))
+        weight = e.select(e.less(e.add(keyAt(first, t), int64_t(i)), keys), weight, zeroOf(weight.getType()));
   }
 
   SmallVector<Value> multiplyKeys() {
-    SmallVector<Value> scores(keysOfBlock / 8 * 4, e.f32(0));
+    SmallVector<Value> scores(keysOfBlock / 8 * 4, zeroOf(typeOfSums(qk)));
     for (int64_t step = 0; step < steps; ++step) {
       Value a = at(step * rowsOfBlock * rowBytes), b = at(keysBegin + step * keysOfBlock * rowBytes);
       for (int64_t part = 0; part < rowBytes / stepBytes; ++part) {
@@ -245,17 +308,22 @@ private:
   }
 
   void multiplyValues(ArrayRef<Lanes> weights, MutableArrayRef<Value> sums) {
-    auto pair = [&](const Lanes &lanes) -> Value {
-      return LLVM::BitcastOp::create(e.b, e.loc, e.b.getI32Type(), e.pack(lanes));
-    };
-    int64_t perStep = pv.elementsOfRow() / 16;
-    for (int64_t t = 0; t < keysOfBlock / 16; ++t) {
-      SmallVector<Value> rows = {pair(weights[t * 4]), pair(weights[t * 4 + 1]), pair(weights[t * 4 + 2]),
-                                 pair(weights[t * 4 + 3])};
+    // Of one mma; a register has a row's weights of one tile of eight keys, or of bytes of two.
+    int64_t keysOfStep = stepBytes / pv.a.elementBytes, tilesOfRegister = 2 / pv.a.elementBytes;
+    int64_t perStep = pv.elementsOfRow() / keysOfStep;
+    for (int64_t t = 0; t < keysOfBlock / keysOfStep; ++t) {
+      SmallVector<Value> rows;
+      for (int64_t keyHalf = 0; keyHalf < 2; ++keyHalf)
+        for (int64_t half = 0; half < 2; ++half) {
+          Lanes lanes;
+          for (int64_t i = 0; i < tilesOfRegister; ++i)
+            llvm::append_range(lanes, weights[((t * 2 + keyHalf) * tilesOfRegister + i) * 2 + half]);
+          rows.push_back(LLVM::BitcastOp::create(e.b, e.loc, e.b.getI32Type(), e.pack(lanes)));
+        }
       Value b = at(valuesBegin + t / perStep * pv.elementsOfRow() * head * pv.b.elementBytes);
       for (int64_t n = 0; n < head / 8; n += 2) {
         SmallVector<Value> columns =
-            loadTransposedColumns(kernel, b, head, e.index(n * 8), t % perStep, lane);
+            loadTransposedColumns(kernel, pv, b, head, e.index(n * 8), t % perStep, lane);
         for (int64_t i = 0; i < 2; ++i)
           multiplyAdd(kernel, pv, rows, ArrayRef(columns).slice(i * 2, 2), sums.slice((n + i) * 4, 4));
       }
@@ -307,29 +375,27 @@ private:
     return lanes;
   }
 
-  void finish(ValueRange carried) {
-    waitForAll();
-    tile.leave(e, memory, SmallVector<Value>(carried.drop_front(4)), warpRow, 1, e.index(0), lane);
+  void finish(ArrayRef<Value> sums) {
+    e.barrier(); // Nobody needs the values.
+    tile.leave(e, memory, sums.drop_front(2), warpRow, 1, e.index(0), lane);
     for (int64_t half = 0; half < 2; ++half) {
-      Value sum = carried[2 + half];
-      for (unsigned mask : {1u, 2u})
-        sum = arith::AddFOp::create(e.b, e.loc, sum, e.shuffleXor(sum, mask));
+      Value sum =
+          isa<FloatType>(sumType) ? overKeys<arith::AddFOp>(sums[half]) : overKeys<arith::AddIOp>(sums[half]);
       Value row = e.add(warpRow, e.add(e.div(lane, 4), half * 8));
       e.when(e.less(e.rem(lane, 4), 1), [&] { e.store(sum, sumAt(row), 4); });
     }
     e.barrier();
-    Type f32 = e.b.getF32Type();
     tile.finish(
         kernel, group, s.weighted, pv, memory, firstM, e.index(0), loops,
         [&](Value m, RootLoops &at) { at.place(s.scores, qk.m, m); },
         [&](Value row, Scalars &at) {
-          Value sum = e.load(f32, sumAt(row), 4);
+          Value sum = e.load(sumType, sumAt(row), 4);
           at.sources[s.sum->getResult(0)] = [sum](ArrayRef<Position>, unsigned lanes) {
             return Lanes(lanes, sum);
           };
         });
   }
-  Value sumAt(Value row) { return e.address(memory, e.b.getF32Type(), e.add(row, sumsBegin / 4)); }
+  Value sumAt(Value row) { return e.address(memory, sumType, e.add(row, sumsBegin / 4)); }
 
   const tile::Group &group;
   Softmax s;
@@ -339,6 +405,8 @@ private:
   RootLoops loops;
   Scalars scalars;
   TileOfSums tile;
+  Type sumType; ///< Of exponentials: of 32 bits.
+  bool widensUnsigned;
   int64_t head, steps, keys, keysBegin, valuesBegin, sumsBegin;
   Value memory, lane, warpRow, firstM, batch;
   SmallVector<Value> rowAt;
@@ -352,7 +420,8 @@ LogicalResult npuc::cuda::writeAttention(const tile::Group &group, const Machine
     return failure();
   std::optional<Product> qk = productOf(softmax->scores, machine),
                          pv = productOf(softmax->weighted, machine, /*inRegisters=*/true);
-  if (!qk || !pv || qk->a.elementBytes != 2 || qk->b.rowsAreK)
+  Type sum = getElementTypeOrSelf(softmax->sum->getResult(0).getType());
+  if (!qk || !pv || qk->b.rowsAreK || !(sum.isF32() || sum.isInteger(32)))
     return failure();
   return AttentionWriter(group, *softmax, *qk, *pv, kernel).write(machine);
 }

@@ -56,6 +56,7 @@ public:
       : group(group), contraction(contraction), p(product), kernel(kernel), e(kernel.emit()) {
     tileM = tile.rows = tiling.m;
     tileN = tile.columns = tiling.n;
+    tile.interleaved = p.interleavesColumns();
     warpsM = tiling.warpsM;
     warpsN = tiling.warpsN;
     warpsK = tile.parts = tiling.warpsK;
@@ -129,8 +130,7 @@ private:
       multiplyStage(e.mul(e.rem(step, stages), stageBytes()), sums);
       scf::YieldOp::create(e.b, e.loc, sums);
     }
-    NVVM::CpAsyncWaitGroupOp::create(e.b, e.loc, 0u);
-    e.barrier();
+    e.barrier(); // Nobody needs the operands.
     return SmallVector<Value>(loop.getResults());
   }
 
@@ -143,8 +143,9 @@ private:
       SmallVector<Value> columns; // Two registers for each tile of eight columns.
       for (int64_t n = 0; n < tilesN; n += 2) {
         Value first = e.add(e.mul(warpN, tileN / warpsN), n * 8);
-        llvm::append_range(columns, p.b.rowsAreK ? loadTransposedColumns(kernel, b, tileN, first, step, lane)
-                                                 : loadColumns(kernel, b, first, step, lane));
+        llvm::append_range(columns, p.b.rowsAreK
+                                        ? loadTransposedColumns(kernel, p, b, tileN, first, step, lane)
+                                        : loadColumns(kernel, b, first, step, lane));
       }
       for (int64_t m = 0; m < tilesM; ++m) {
         SmallVector<Value> rows =

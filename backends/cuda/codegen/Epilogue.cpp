@@ -39,13 +39,17 @@ void TileOfSums::leave(Emit e, Value memory, ArrayRef<Value> sums, Value row, in
                        Value lane) const {
   int64_t tilesN = int64_t(sums.size()) / 4 / tilesM;
   row = e.add(row, e.div(lane, 4));
-  column = e.add(column, e.mul(e.rem(lane, 4), 2));
+  int64_t together = interleaved ? 2 : 1; // Tiles of eight columns.
+  column = e.add(column, e.mul(e.rem(lane, 4), 2 * together));
   for (int64_t m = 0; m < tilesM; ++m)
-    for (int64_t n = 0; n < tilesN; ++n)
+    for (int64_t n = 0; n < tilesN; n += together)
       for (int64_t half = 0; half < 2; ++half) {
-        ArrayRef<Value> pair = sums.slice((m * tilesN + n) * 4 + half * 2, 2);
+        SmallVector<Value> run;
+        for (int64_t i = 0; i < 2; ++i)
+          for (int64_t t = 0; t < together; ++t)
+            run.push_back(sums[(m * tilesN + n + t) * 4 + half * 2 + i]);
         Value at = placeOf(e, e.add(row, m * 16 + half * 8), e.add(column, n * 8));
-        e.store(e.pack(pair), e.address(memory, pair[0].getType(), at), 8);
+        e.store(e.pack(run), e.address(memory, run[0].getType(), at), unsigned(8 * together));
       }
 }
 

@@ -27,7 +27,8 @@ private:
 
 struct TileOfSums {
   int64_t rows = 0, columns = 0;
-  int64_t parts = 1; ///< Tiles one behind the other, whose sums are added.
+  bool interleaved = false; ///< See Product::interleavesColumns.
+  int64_t parts = 1;        ///< Tiles one behind the other, whose sums are added.
 
   /// In shared memory.
   int64_t bytes() const { return parts * bytesOfPart(); }
@@ -47,9 +48,9 @@ struct TileOfSums {
       More more = [](mlir::Value, Scalars &) {}) const;
 
 private:
-  /// Words of a row: eight more than there are columns, so that the rows that a warp writes at once lie in
-  /// different banks.
-  int64_t pitch() const { return columns + 8; }
+  /// Words of a row: so many more than there are columns that the rows which are written at once, by a half
+  /// or a quarter of a warp, lie in different banks.
+  int64_t pitch() const { return columns + (interleaved ? 16 : 8); }
   /// The word of a sum. Threads read runs of four words, which are two or four runs apart from one thread to
   /// the next: runs of every second row and of every 32 columns are in another order, so that those which
   /// eight threads read at once lie in different banks.

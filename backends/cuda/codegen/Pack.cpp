@@ -234,6 +234,8 @@ void npuc::cuda::packOperands(func::FuncOp function, const Machine &machine) {
       auto type = viewed.clone(applyPermutation(viewed.getShape(), *order));
       OpBuilder b(op);
       BlockArgument constant = constantOf(operand->get());
+      if (input == 1 && !constant && productOf(op, machine, /*inRegisters=*/true))
+        continue; // Transposed on the way to registers.
       operand->set(constant ? constantLike(constant, type,
                                            nn::TransposedAttr::get(b.getContext(), valueOf(constant, viewed),
                                                                    *order, type))

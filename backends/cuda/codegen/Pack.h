@@ -8,11 +8,11 @@
 namespace npuc::cuda {
 
 /// The first operand of a product has its elements of k one after another, and the second has k as one run in
-/// the same order: a convolution's weights have their channels last. Matrices of bytes are not transposed on
-/// their way to registers, so of bytes k is last there too, and where rows of other elements would not begin
-/// at a chunk. A constant is stored so, an activation is transposed before. Of products with constants both
-/// have rows of k that begin at a chunk, behind which are zeros: an activation whose rows or windows are not
-/// so is copied.
+/// the same order: a convolution's weights have their channels last. Of bytes k is last there too, unless
+/// they can be transposed on their way to registers, and where rows of other elements would not begin at a
+/// chunk. A constant is stored so, an activation is transposed before. Of products with constants both have
+/// rows of k that begin at a chunk, behind which are zeros: an activation whose rows or windows are not so is
+/// copied.
 void packOperands(mlir::func::FuncOp function, const Machine &machine);
 
 } // namespace npuc::cuda

@@ -16,6 +16,7 @@
 #include "llvm/Linker/Linker.h"
 #include "llvm/MC/TargetRegistry.h"
 #include "llvm/Passes/PassBuilder.h"
+#include "llvm/Support/CommandLine.h"
 #include "llvm/Support/TargetSelect.h"
 #include "llvm/Target/TargetMachine.h"
 #include "llvm/Transforms/IPO/Internalize.h"
@@ -118,6 +119,9 @@ FailureOr<std::string> npuc::cuda::toPtx(ModuleOp module, unsigned capability, u
     LLVMInitializeNVPTXTarget();
     LLVMInitializeNVPTXTargetMC();
     LLVMInitializeNVPTXAsmPrinter();
+    // Addresses of shared memory have 32 bits; LLVM has no other way to say so.
+    if (llvm::cl::Option *option = llvm::cl::getRegisteredOptions().lookup("nvptx-short-ptr"))
+      static_cast<llvm::cl::opt<bool> *>(option)->setValue(true);
     return true;
   }();
   (void)initialized;

@@ -35,8 +35,9 @@ bool isAligned(const OperandView &view, std::initializer_list<const Dims *> acro
 /// Where a chunk of 16 bytes lies in a row of `rowBytes` bytes.
 Value swizzled(Emit e, Value row, Value chunk, int64_t bytesOfRow) {
   // Eight rows of one chunk, which ldmatrix reads at once, lie in different banks: a row of 64 bytes is half
-  // of all.
-  Value key = bytesOfRow == 64 ? e.bitAnd(e.div(row, 2), 3) : e.bitAnd(row, 7);
+  // of all, one of 32 a quarter.
+  int64_t rowsOfBanks = std::max<int64_t>(1, 128 / bytesOfRow), chunks = bytesOfRow / chunkBytes;
+  Value key = e.bitAnd(e.div(row, rowsOfBanks), std::min<int64_t>(8, chunks) - 1);
   return e.add(e.mul(row, bytesOfRow), e.mul(e.bitXor(chunk, key), chunkBytes));
 }
 
@@ -181,9 +182,9 @@ std::optional<Product> npuc::cuda::productOf(LinalgOp op, const Machine &machine
                    isAligned(p.a, {&p.m, &p.batch});
   if (inRegisters ? !p.b.rowsAreK : !chunksOfA)
     return std::nullopt;
-  // Matrices of bytes are not transposed on their way to registers.
-  if (p.b.rowsAreK && (nOfB[0].stride != 1 || p.b.elementBytes != 2 || !isMultiple(elements, p.n.size())))
+  if (p.b.rowsAreK && (nOfB[0].stride != 1 || !isMultiple(elements, p.n.size())))
     return std::nullopt;
+  p.b.ordersBytes = p.interleavesColumns() && !inRegisters;
   if (!isAligned(p.b, {p.b.rowsAreK ? &p.k : &p.n, &p.batch}))
     return std::nullopt;
   return p;
@@ -212,10 +213,15 @@ TileLoader::TileLoader(Kernel &kernel, const OperandView &operand, const Dims &r
     if ((i + 1) * kernel.threads > chunks)
       chunk.exists = e.less(number, chunks);
     Value row = e.div(number, perRow), column = e.rem(number, perRow);
+    // Of 32 steps of k, those that make a register's bytes: k's bits 1, 3 and 2 become bits 3, 2 and 1.
+    Value rowOfTile = operand.ordersBytes
+                          ? e.add(e.bitAnd(row, ~int64_t(14)),
+                                  e.add(e.mul(e.bitAnd(row, 2), 4), e.bitAnd(e.div(row, 2), 6)))
+                          : row;
     int64_t rowsOfTile = rowBytes / operand.elementBytes, columnsOfTile = rowBytes / chunkBytes;
     chunk.shared = operand.rowsAreK
-                       ? e.add(e.mul(e.div(row, rowsOfTile), pitch),
-                               swizzled(e, e.rem(row, rowsOfTile), column, tile * operand.elementBytes))
+                       ? e.add(e.mul(e.div(rowOfTile, rowsOfTile), pitch),
+                               swizzled(e, e.rem(rowOfTile, rowsOfTile), column, tile * operand.elementBytes))
                        : e.add(e.mul(e.div(column, columnsOfTile), pitch),
                                swizzled(e, row, e.rem(column, columnsOfTile), rowBytes));
     Value along = e.add(first, operand.rowsAreK ? e.mul(column, elements) : row);
@@ -275,11 +281,24 @@ SmallVector<Value> npuc::cuda::loadColumns(Kernel &kernel, Value tile, Value fir
   return loadMatrices(kernel, e.address(tile, e.b.getI8Type(), swizzled(e, row, chunk, rowBytes)), false);
 }
 
-SmallVector<Value> npuc::cuda::loadTransposedColumns(Kernel &kernel, Value tile, int64_t columns, Value first,
-                                                     int64_t step, Value lane) {
+SmallVector<Value> npuc::cuda::loadTransposedColumns(Kernel &kernel, const Product &product, Value tile,
+                                                     int64_t columns, Value first, int64_t step, Value lane) {
   Emit e = kernel.emit();
-  Value row = e.add(e.bitAnd(lane, 15), step * 16), chunk = e.add(e.div(first, 8), e.div(lane, 16));
-  return loadMatrices(kernel, e.address(tile, e.b.getI8Type(), swizzled(e, row, chunk, columns * 2)), true);
+  int64_t bytes = product.b.elementBytes, rows = stepBytes / bytes;
+  // 16 columns are two chunks, or of bytes one.
+  Value row = e.add(e.rem(lane, rows), step * rows),
+        chunk = e.add(e.div(first, chunkBytes / bytes), e.div(lane, rows));
+  SmallVector<Value> loaded =
+      loadMatrices(kernel, e.address(tile, e.b.getI8Type(), swizzled(e, row, chunk, columns * bytes)), true);
+  if (bytes == 2)
+    return loaded;
+  // Each register has a pair of columns at two steps of k.
+  SmallVector<Value> taken;
+  for (int32_t which : {0x6420, 0x7531})
+    for (size_t half : {0, 2})
+      taken.push_back(NVVM::PermuteOp::create(e.b, e.loc, e.b.getI32Type(), loaded[half], loaded[half + 1],
+                                              e.i32(which), NVVM::PermuteMode::DEFAULT));
+  return taken;
 }
 
 void npuc::cuda::multiplyAdd(Kernel &kernel, const Product &product, ArrayRef<Value> rows,

@@ -32,6 +32,9 @@ struct OperandView {
   int64_t elementBytes = 2;
   /// Runs lie along the other dimension: rows of the tile are steps of k.
   bool rowsAreK = false;
+  /// Steps of k lie in the tile so that `loadTransposedColumns` gives bytes in the order of A's. Without,
+  /// a register's four are two neighbours of one eight of steps and two of the next: as sums hold them.
+  bool ordersBytes = false;
 };
 
 /// Nothing if the operand has no memory, or if its elements are not apart by a stride along each loop.
@@ -46,6 +49,9 @@ struct Product {
   mlir::Type elementA, elementB;
 
   bool isFloat() const { return mlir::isa<mlir::FloatType>(elementA); }
+  /// Of 16 columns that tensor cores get, the first eight are those of even number: bytes come transposed to
+  /// registers only as pairs of columns.
+  bool interleavesColumns() const { return b.rowsAreK && b.elementBytes == 1; }
   /// Elements of k in a row of a tile.
   int64_t elementsOfRow() const;
 };
@@ -98,9 +104,11 @@ llvm::SmallVector<mlir::Value> loadRows(Kernel &kernel, mlir::Value tile, mlir::
 /// Of 16 columns of B, two registers for each eight of them.
 llvm::SmallVector<mlir::Value> loadColumns(Kernel &kernel, mlir::Value tile, mlir::Value first, int64_t step,
                                            mlir::Value lane);
-/// The same of a tile whose rows are steps of k with `columns` columns.
-llvm::SmallVector<mlir::Value> loadTransposedColumns(Kernel &kernel, mlir::Value tile, int64_t columns,
-                                                     mlir::Value first, int64_t step, mlir::Value lane);
+/// The same of a tile of B whose rows are steps of k with `columns` columns; of bytes, those of even number
+/// and those of odd.
+llvm::SmallVector<mlir::Value> loadTransposedColumns(Kernel &kernel, const Product &product, mlir::Value tile,
+                                                     int64_t columns, mlir::Value first, int64_t step,
+                                                     mlir::Value lane);
 /// sums += rows · columns, by one mma of 16 × 8.
 void multiplyAdd(Kernel &kernel, const Product &product, llvm::ArrayRef<mlir::Value> rows,
                  llvm::ArrayRef<mlir::Value> columns, llvm::MutableArrayRef<mlir::Value> sums);

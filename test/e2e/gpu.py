@@ -1,0 +1,122 @@
+"""Kernels for a GPU, by ptx-sim. A large product of floats moves no byte that its tiles do not ask for. Products of integers are onnxruntime's to the last integer; attention of integers is one kernel, and what it
+gives is what the interpreter gives, bit for bit: each float of it is a function of integers.
+"""
+import json
+import pathlib
+import subprocess
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+
+import models
+import ptxas
+import quantized
+
+GPU = "cuda:sm_80"
+
+
+def products():
+    """Weights, and second operands whose rows are steps of k: some in runs of 16 bytes, which are transposed on their way to tensor cores, and
+    some not."""
+    random = np.random.default_rng(0)
+    integers = lambda type_, *shape: random.integers(np.iinfo(type_).min, np.iinfo(type_).max + 1, shape).astype(type_)
+    scales = (0.02, 0.01, 0.9)
+    return {
+        "weights": quantized.product(integers(np.int8, 48, 704), integers(np.int8, 704, 90), scales, (0, 0, 0)),
+        "columns-32": quantized.product(integers(np.int8, 3, 40, 64), integers(np.int8, 3, 64, 32), scales, (0, 0, 0)),
+        "columns-80": quantized.product(integers(np.int8, 2, 100, 208), integers(np.int8, 2, 208, 80), scales, (0, 0, 0)),
+        "columns-256": quantized.product(integers(np.int8, 1, 130, 48), integers(np.int8, 1, 48, 256), scales, (0, 0, 0)),
+        "columns-50": quantized.product(integers(np.int8, 3, 40, 64), integers(np.int8, 3, 64, 50), scales, (0, 0, 0)),
+        "unsigned": quantized.product(integers(np.uint8, 2, 64, 96), integers(np.uint8, 2, 96, 64), scales, (0, 0, 0)),
+    }
+
+
+def large(m, n, k):
+    """A product of fp16, and inputs for it."""
+    random = np.random.default_rng(0)
+    inputs = {"a": random.standard_normal((m, k)).astype(np.float16), "b": random.standard_normal((k, n)).astype(np.float16)}
+    value = lambda name, shape: helper.make_tensor_value_info(name, TensorProto.FLOAT16, shape)
+    graph = helper.make_graph([helper.make_node("MatMul", ["a", "b"], ["c"])], "main", [value(name, array.shape) for name, array in inputs.items()],
+                              [value("c", (m, n))])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10), inputs
+
+
+def attention(heads, rows, keys, size, masked):
+    """softmax(q kᵀ / √size + mask) v, and inputs for it."""
+    random = np.random.default_rng(keys)
+    numbers = lambda *shape: random.standard_normal(shape).astype(np.float16).astype(np.float32)  # Targets keep floats in 16 bits.
+    inputs = {"q": numbers(1, heads, rows, size), "k": numbers(1, heads, keys, size), "v": numbers(1, heads, keys, size)}
+    nodes = [helper.make_node("Transpose", ["k"], ["t"], perm=[0, 1, 3, 2]), helper.make_node("MatMul", ["q", "t"], ["products"]),
+             helper.make_node("Mul", ["products", "scale"], ["scores"])]
+    if masked:
+        inputs["mask"] = np.where(random.random((1, 1, rows, keys)) < 0.3, -10000, 0).astype(np.float32)
+        nodes.append(helper.make_node("Add", ["scores", "mask"], ["masked"]))
+    nodes += [helper.make_node("Softmax", [nodes[-1].output[0]], ["weights"], axis=-1),
+              helper.make_node("MatMul", ["weights", "v"], ["y"], name="result")]
+    value = lambda name, shape: helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+    graph = helper.make_graph(nodes, "main", [value(name, array.shape) for name, array in inputs.items()], [value("y", inputs["q"].shape)],
+                              [onnx.numpy_helper.from_array(np.array(size ** -0.5, np.float32), "scale")])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10), inputs
+
+
+# Rows, columns, k and the tiles that a block computes: as many as fill half of the cores. Of a feed-forward layer of BERT-large, a quarter of k.
+LARGE = {"rows-384": (384, 4096, 256, 128, 128)}
+# Instructions of an mma of 16 x 8 x 16, with what begins and ends a kernel: as many as these few steps of k cost.
+INSTRUCTIONS = 4.5
+
+# Whole blocks of 64 keys, one and a quarter, and fewer than one; rows as keys and not; heads of each width that a tile has.
+ATTENTIONS = {"128x32": (3, 128, 128, 32, True), "80x64": (2, 40, 80, 64, True), "12x16": (2, 12, 12, 16, False),
+              "200x48": (1, 70, 200, 48, False), "64x128": (1, 16, 64, 128, True), "96x256": (1, 20, 96, 256, False)}
+
+
+def cases(build, scratch):
+    tools, folder = pathlib.Path(build) / "bin", pathlib.Path(scratch) / "gpu"
+    folder.mkdir()
+    model, inputs, expected = (folder / name for name in ("model.onnx", "inputs.npz", "expected.npz"))
+    artifact, levels, outputs, interpreted = (folder / name for name in ("model.npa", "levels", "outputs.npz", "interpreted.npz"))
+
+    def commands(*options):
+        return [[tools / "npuc", "compile", model, f"--target={GPU}", *options, f"--dump-dir={levels}", "-o", artifact],
+                [tools / "npurun", artifact, f"--inputs={inputs}", f"--outputs={outputs}", "--device=ptx-sim"]]
+
+    def counted():
+        """Launches, and the counters."""
+        done = subprocess.run([tools / "npurun", artifact, "--timing-only", "--json", "--device=ptx-sim"], stdout=subprocess.PIPE, check=True, timeout=300)
+        told = json.loads(done.stdout)
+        return len(told["kernels"]), told["counters"]
+
+    for name, (m, n, k, tile_m, tile_n) in LARGE.items():
+        made, arrays = large(m, n, k)
+        onnx.save(made, model)
+        np.savez(inputs, **arrays)
+        np.savez(expected, c=(arrays["a"].astype(np.float32) @ arrays["b"].astype(np.float32)).astype(np.float16))
+        yield f"gpu/large/{name}", *models.judge(commands(), outputs, expected, 1e-3)
+        launches, counters = counted()
+        memory, shared = counters["global"], counters["shared"]
+        moved, asked = 32 * memory["sectors"], 2 * (m * n * k * (1 / tile_m + 1 / tile_n) + m * n)
+        instructions = counters["instructions"]["all"]["warps"] / (m * n * k / (16 * 8 * 16))
+        yield (f"gpu/large/{name}/counters",
+               launches == 1 and counters["tensor_share"] == 1 and moved <= 1.05 * asked and memory["sectors"] <= 1.05 * memory["least_sectors"] and
+               shared["wavefronts"] == shared["least_wavefronts"] and instructions <= INSTRUCTIONS,
+               f"{moved} bytes moved, {asked:.0f} asked for; {memory}, {shared}, {instructions:.2f} instructions for an mma")
+    for name, (made, arrays) in products().items():
+        onnx.save(made, model)
+        np.savez(inputs, **arrays)
+        quantized.reference(model, inputs, expected)
+        yield f"gpu/product/{name}", *models.judge(commands(), outputs, expected, 0)
+        _, counters = counted()
+        yield f"gpu/product/{name}/tensor-cores", counters["tensor_share"] == 1, f"{counters['tensor_share']} of the multiply-adds by tensor cores"
+    for name, sizes in ATTENTIONS.items():
+        made, arrays = attention(*sizes)
+        onnx.save(made, model)
+        np.savez(inputs, **arrays)
+        quantized.reference(model, inputs, expected)
+        options = ["--precision=int8", f"--calibration={inputs}"]
+        interpret = [tools / "npuc", "run", model, "--device=interpreter", f"--target={GPU}", *options, f"--inputs={inputs}", f"--outputs={interpreted}"]
+        yield f"gpu/attention/{name}/interpreter", *models.judge([interpret], interpreted, expected, quantized.INT8)
+        yield f"gpu/attention/{name}", *models.judge(commands(*options), outputs, interpreted, 0)
+        yield ptxas.case(f"gpu/attention/{name}/ptxas", levels / "6-ptx.txt", GPU)
+        launches, counters = counted()
+        # Before it one kernel makes integers of each of q, k and v.
+        yield f"gpu/attention/{name}/kernels", launches <= 4 and counters["tensor_share"] == 1, f"{launches} launches, {counters['tensor_share']} of the multiply-adds by tensor cores"
