@@ -1,4 +1,4 @@
-"""Operators that are easily got wrong, each as a model of its own, against onnxruntime, on the interpreter and on simulated targets.
+"""Operators that are easily got wrong, each as a model of its own, against onnxruntime, on the interpreter, on simulated targets and on a GPU's simulator.
 
 Inputs and weights are multiples of 1/32 up to 1, exact in fp16, so that what differs is how sums are rounded: to f32 on the host
 (1e-5), and to fp16, 2^-11 = 4.9e-4 of the greatest output, on the targets (1e-3).
@@ -13,6 +13,7 @@ from onnx import TensorProto, helper
 import models
 
 TARGETS = ["toy", "atom"]
+GPU = "cuda:sm_80"
 
 
 def numbers(seed, shape):
@@ -36,6 +37,12 @@ def conv(x, w, bias=True, **attributes):
 
 def pool(kind, x, **attributes):
     return graph([helper.make_node(kind, ["x"], ["y"], **attributes)], x, {})
+
+
+def product(rows, sums, columns, transposed):
+    constants = {"w": numbers(1, [columns, sums] if transposed else [sums, columns]), "b": numbers(2, [columns])}
+    return graph([helper.make_node("Gemm", ["x", *constants], ["s"], transB=int(transposed)), helper.make_node("Relu", ["s"], ["y"])],
+                 [rows, sums], constants)
 
 
 def convs(x, *layers):
@@ -89,6 +96,11 @@ OPERATORS = {
     "conv-blocks": conv([1, 96, 40], [60, 96, 5], pads=[2, 2]),
     "conv-blocks-2d": conv([1, 64, 10, 12], [40, 64, 3, 3], pads=[1, 1, 1, 1], dilations=[1, 2], strides=[2, 1]),
     "conv-same-upper": conv([1, 3, 7, 8], [4, 3, 3, 3], auto_pad="SAME_UPPER", strides=[2, 2]),
+    # As a patch embedding, and as the first layers of a speech encoder: rows of 16-byte chunks, which tensor cores take from where they lie.
+    "conv-patches-16": conv([2, 3, 32, 48], [40, 3, 16, 16], strides=[16, 16]),
+    "conv-speech": convs([1, 80, 60], ([32, 80, 3], {"pads": [1, 1]}), ([24, 32, 3], {"pads": [1, 1], "strides": [2]})),
+    "conv-patches-14": conv([1, 3, 28, 42], [40, 3, 14, 14], strides=[14, 14]),
+    "conv-groups-wide": conv([1, 64, 9, 7], [48, 16, 3, 3], group=4, pads=[1, 1, 1, 1]),
     "conv-conv": convs([2, 3, 10, 10], ([8, 3, 3, 3], {"pads": [1, 1, 1, 1]}),
                        ([6, 8, 3, 3], {"pads": [0, 1, 2, 1], "strides": [2, 2]})),
     "conv-network": network([2, 3, 24, 20]),
@@ -104,6 +116,14 @@ OPERATORS = {
     "average-pool-padding": pool("AveragePool", [2, 5, 9, 8], kernel_shape=[3, 2], pads=[1, 0, 2, 1], count_include_pad=1),
     "global-average-pool": pool("GlobalAveragePool", [2, 5, 6, 7]),
 }
+
+# On a GPU: few rows by long sums, which are cut in parts of equal length, and by uneven ones, of columns that are no multiple of a tile, in each format that is multiplied; a step of 8
+# bits is 1/255 of a range. Weights lie along their sums ("t") or across them.
+PRODUCTS = {f"product-{rows}x{sums}x{columns}": product(rows, sums, columns, False) for rows, sums, columns in
+            [(1, 4096, 72), (3, 1000, 200), (16, 2056, 40), (33, 3000, 64), (5, 576, 201), (7, 577, 33), (100, 4096, 136), (384, 256, 128)]}
+PRODUCTS |= {f"product-{rows}x{sums}x{columns}t": product(rows, sums, columns, True) for rows, sums, columns in
+             [(1, 4096, 72), (16, 576, 33), (7, 1001, 50)]}
+FORMATS = {"fp16": 1e-3, "bf16": 1e-3, "int8": 1e-2, "int4-32": 8e-2, "int4-32-float": 8e-2}
 
 # On the host only.
 INTERPRETED = {
@@ -133,7 +153,7 @@ def cases(build, scratch):
         artifact.unlink(missing_ok=True)
         status, text = models.call([tools / "npuc", "compile", file, "--target=atom", "-o", artifact])
         yield name, status == 1 and message in text and not artifact.exists(), f"exit status {status}\n{text}"
-    for name, model in (INTERPRETED | OPERATORS).items():
+    for name, model in (INTERPRETED | OPERATORS | PRODUCTS).items():
         shape = [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim]
         onnx.save(model, file)
         np.savez(inputs, x=numbers(0, shape))
@@ -141,7 +161,13 @@ def cases(build, scratch):
         np.savez(expected, y=session.run(["y"], dict(np.load(inputs)))[0])
         run = [tools / "npuc", "run", file, f"--inputs={inputs}", f"--outputs={outputs}"]
         yield (f"{name}/interpreter", *models.judge([run], outputs, expected, 1e-5))
-        for target in TARGETS if name in OPERATORS else []:
+        for target in [*TARGETS, GPU] if name in OPERATORS else []:
+            device = ["--device=ptx-sim"] if target == GPU else []
             commands = [[tools / "npuc", "compile", file, f"--target={target}", "-o", artifact],
-                        [tools / "npurun", artifact, f"--inputs={inputs}", f"--outputs={outputs}"]]
+                        [tools / "npurun", artifact, f"--inputs={inputs}", f"--outputs={outputs}", *device]]
             yield (f"{name}/{target}", *models.judge(commands, outputs, expected, 1e-3))
+        for precision, limit in FORMATS.items() if name in PRODUCTS else []:
+            calibration = [] if precision in ("fp16", "bf16") else [f"--calibration={inputs}"]
+            commands = [[tools / "npuc", "compile", file, f"--target={GPU}", f"--precision={precision}", *calibration, "-o", artifact],
+                        [tools / "npurun", artifact, f"--inputs={inputs}", f"--outputs={outputs}", "--device=ptx-sim"]]
+            yield (f"{name}/{GPU}/{precision}", *models.judge(commands, outputs, expected, limit))

@@ -1,7 +1,7 @@
-// C[batch, m, n] = Σ_k A[batch, m, k] · B[batch, k, n] by mma.sync. A block computes a tile of C; tiles of A
-// and B come to shared memory by asynchronous copies, some steps of k ahead, and from there to registers by
-// ldmatrix. Sums go through shared memory once more, so that formulas of them run over whole rows and global
-// memory is written in 128 bits.
+// C[batch, m, n] = Σ_k A[batch, m, k] · B[batch, k, n] by mma.sync. A block computes a tile of C, where tiles
+// are small with warps for different parts of k; tiles of A and B come to shared memory by asynchronous
+// copies, some steps of k ahead, and from there to registers by ldmatrix. Sums go through shared memory once
+// more, so that formulas of them run over whole rows and global memory is written in 128 bits.
 
 #include "backends/cuda/codegen/Epilogue.h"
 
@@ -12,7 +12,10 @@ using linalg::LinalgOp;
 
 namespace {
 
+constexpr int64_t leastM = 16, leastN = 32, leastWarps = 4;
 constexpr int64_t greatestStages = 4;
+/// Steps of a block's loop: of fewer, adding parts in another kernel takes longer than what they save.
+constexpr int64_t leastDividedSteps = 16, leastStepsOfPart = 4;
 constexpr int64_t greatestGridYZ = 65535;
 
 /// The extent of a tile of C along a dimension of `size`.
@@ -23,18 +26,43 @@ int64_t tileOf(int64_t size, int64_t least) {
   return tile > least && tile > size ? tile / 2 : tile;
 }
 
+/// A tile of C, and how many warps share it along each dimension.
+struct Tiling {
+  int64_t m, n, warpsM, warpsN, warpsK;
+
+  Tiling(const Product &p, const Machine &machine)
+      : m(tileOf(p.m.size(), leastM)), n(tileOf(p.n.size(), leastN)) {
+    // Of few rows, what takes time is to read B, from as many cores as there are. Otherwise half a tile takes
+    // half the time if it still has a core of its own.
+    int64_t least = std::min(m, 2 * leastM), wanted = m == leastM ? machine.cores : machine.cores / 2 + 1;
+    while ((m > least || n > leastN) && blocks(p) < wanted)
+      ((n >= m && n > leastN) || m == least ? n : m) /= 2;
+    warpsM = m >= 64 ? 2 : 1;
+    warpsN = n / 32;
+    int64_t steps = llvm::divideCeil(p.k.size(), p.elementsOfRow());
+    warpsK = std::max<int64_t>(1, leastWarps / (warpsM * warpsN));
+    while (warpsK > steps)
+      warpsK /= 2;
+  }
+  int64_t blocks(const Product &p) const {
+    return llvm::divideCeil(p.m.size(), m) * llvm::divideCeil(p.n.size(), n) * p.batch.size();
+  }
+};
+
 class ContractionWriter {
 public:
-  ContractionWriter(const tile::Group &group, LinalgOp contraction, const Product &product, Kernel &kernel)
+  ContractionWriter(const tile::Group &group, LinalgOp contraction, const Product &product,
+                    const Tiling &tiling, Kernel &kernel)
       : group(group), contraction(contraction), p(product), kernel(kernel), e(kernel.emit()) {
-    tileM = tile.rows = tileOf(p.m.size(), 16);
-    tileN = tile.columns = tileOf(p.n.size(), 32);
+    tileM = tile.rows = tiling.m;
+    tileN = tile.columns = tiling.n;
     tile.interleaved = p.interleavesColumns();
-    warpsM = tileM >= 64 ? 2 : 1;
-    warpsN = tileN / 32;
-    steps = llvm::divideCeil(p.k.size(), p.elementsOfRow());
+    warpsM = tiling.warpsM;
+    warpsN = tiling.warpsN;
+    warpsK = tile.parts = tiling.warpsK;
+    steps = llvm::divideCeil(p.k.size(), p.elementsOfRow() * warpsK);
     stages = std::min(greatestStages, steps + 1);
-    kernel.threads = unsigned(warpsM * warpsN * warpSize);
+    kernel.threads = unsigned(warpsM * warpsN * warpsK * warpSize);
     kernel.grid = {unsigned(llvm::divideCeil(p.n.size(), tileN)),
                    unsigned(llvm::divideCeil(p.m.size(), tileM)), unsigned(p.batch.size())};
     kernel.sharedBytes = unsigned(std::max(stages * stageBytes(), tile.bytes()));
@@ -48,13 +76,15 @@ public:
     thread = e.threadId();
     lane = e.rem(thread, warpSize);
     Value warp = e.div(thread, warpSize);
-    warpM = e.div(warp, warpsN);
     warpN = e.rem(warp, warpsN);
+    warpM = e.rem(e.div(warp, warpsN), warpsM);
+    warpK = e.div(warp, warpsN * warpsM);
     firstM = e.mul(e.blockIdY(), tileM);
     firstN = e.mul(e.blockIdX(), tileN);
     batch = e.blockIdZ();
     SmallVector<Value> sums = multiply();
-    tile.leave(e, memory, sums, e.mul(warpM, tileM / warpsM), tilesOfWarpM(), e.mul(warpN, tileN / warpsN),
+    Value part = e.address(memory, e.b.getI8Type(), e.mul(warpK, tile.bytesOfPart()));
+    tile.leave(e, part, sums, e.mul(warpM, tileM / warpsM), tilesOfWarpM(), e.mul(warpN, tileN / warpsN),
                lane);
     e.barrier();
     RootLoops loops(group, e);
@@ -65,17 +95,18 @@ public:
   }
 
 private:
-  int64_t stageBytes() const { return (tileM + tileN) * rowBytes; }
+  int64_t bytesOf(int64_t tile) const { return warpsK * tilePitch(tile, warpsK); }
+  int64_t stageBytes() const { return bytesOf(tileM) + bytesOf(tileN); }
   int64_t tilesOfWarpM() const { return tileM / warpsM / 16; }
   int64_t tilesOfWarpN() const { return tileN / warpsN / 8; }
 
   SmallVector<Value> multiply() {
-    TileLoader a(kernel, p.a, p.m, p.k, p.batch, tileM, firstM, batch, thread);
-    TileLoader b(kernel, p.b, p.n, p.k, p.batch, tileN, firstN, batch, thread);
+    TileLoader a(kernel, p.a, p.m, p.k, p.batch, tileM, firstM, batch, thread, warpsK);
+    TileLoader b(kernel, p.b, p.n, p.k, p.batch, tileN, firstN, batch, thread, warpsK);
     auto loadStep = [&](Value step, Value stage) {
       Value begin = e.mul(stage, stageBytes());
       a.load(step, e.address(memory, e.b.getI8Type(), begin));
-      b.load(step, e.address(memory, e.b.getI8Type(), e.add(begin, tileM * rowBytes)));
+      b.load(step, e.address(memory, e.b.getI8Type(), e.add(begin, bytesOf(tileM))));
     };
     for (int64_t step = 0; step < stages - 1; ++step) {
       if (step < steps)
@@ -104,8 +135,9 @@ private:
   }
 
   void multiplyStage(Value begin, SmallVector<Value> &sums) {
-    Value a = e.address(memory, e.b.getI8Type(), begin),
-          b = e.address(memory, e.b.getI8Type(), e.add(begin, tileM * rowBytes));
+    auto at = [&](Value bytes) { return e.address(memory, e.b.getI8Type(), e.add(begin, bytes)); };
+    Value a = at(e.mul(warpK, tilePitch(tileM, warpsK))),
+          b = at(e.add(e.mul(warpK, tilePitch(tileN, warpsK)), bytesOf(tileM)));
     int64_t tilesM = tilesOfWarpM(), tilesN = tilesOfWarpN();
     for (int64_t step = 0; step < rowBytes / stepBytes; ++step) {
       SmallVector<Value> columns; // Two registers for each tile of eight columns.
@@ -132,11 +164,26 @@ private:
   Kernel &kernel;
   Emit e;
   TileOfSums tile;
-  int64_t tileM, tileN, warpsM, warpsN, steps, stages;
-  Value memory, thread, lane, warpM, warpN, firstM, firstN, batch;
+  int64_t tileM, tileN, warpsM, warpsN, warpsK, steps, stages;
+  Value memory, thread, lane, warpM, warpN, warpK, firstM, firstN, batch;
 };
 
 } // namespace
+
+int64_t npuc::cuda::partsOfSums(LinalgOp contraction, const Machine &machine) {
+  std::optional<Product> p = productOf(contraction, machine);
+  if (!p)
+    return 1;
+  Tiling tiling(*p, machine);
+  int64_t steps = llvm::divideCeil(p->k.size(), p->elementsOfRow()) / tiling.warpsK;
+  if (steps < leastDividedSteps)
+    return 1;
+  // All of a length that begins at a chunk.
+  int64_t parts = std::min(machine.cores / tiling.blocks(*p), steps / leastStepsOfPart);
+  while (parts > 1 && p->k.size() % (parts * chunkBytes / p->a.elementBytes))
+    --parts;
+  return std::max<int64_t>(parts, 1);
+}
 
 LogicalResult npuc::cuda::writeContraction(const tile::Group &group, const Machine &machine, Kernel &kernel) {
   LinalgOp contraction;
@@ -152,5 +199,5 @@ LogicalResult npuc::cuda::writeContraction(const tile::Group &group, const Machi
   std::optional<Product> product = productOf(contraction, machine);
   if (!product)
     return failure();
-  return ContractionWriter(group, contraction, *product, kernel).write(machine);
+  return ContractionWriter(group, contraction, *product, Tiling(*product, machine), kernel).write(machine);
 }

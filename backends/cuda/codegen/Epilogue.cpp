@@ -30,6 +30,11 @@ bool RootLoops::has(LinalgOp op, const Dims &dims) const {
   return llvm::all_of(dims.loops, [&](unsigned loop) { return along.find(op)->second[loop] >= 0; });
 }
 
+Value TileOfSums::placeOf(Emit e, Value row, Value column) const {
+  Value ofRow = e.bitAnd(e.bitXor(row, e.div(row, 2)), 1), ofColumn = e.bitAnd(e.div(column, 32), 3);
+  return e.add(e.mul(row, pitch()), e.bitXor(column, e.mul(e.bitXor(ofRow, ofColumn), 4)));
+}
+
 void TileOfSums::leave(Emit e, Value memory, ArrayRef<Value> sums, Value row, int64_t tilesM, Value column,
                        Value lane) const {
   int64_t tilesN = int64_t(sums.size()) / 4 / tilesM;
@@ -43,7 +48,7 @@ void TileOfSums::leave(Emit e, Value memory, ArrayRef<Value> sums, Value row, in
         for (int64_t i = 0; i < 2; ++i)
           for (int64_t t = 0; t < together; ++t)
             run.push_back(sums[(m * tilesN + n + t) * 4 + half * 2 + i]);
-        Value at = e.add(e.mul(e.add(row, m * 16 + half * 8), pitch()), e.add(column, n * 8));
+        Value at = placeOf(e, e.add(row, m * 16 + half * 8), e.add(column, n * 8));
         e.store(e.pack(run), e.address(memory, run[0].getType(), at), unsigned(8 * together));
       }
 }
@@ -75,10 +80,19 @@ void TileOfSums::finish(Kernel &kernel, const tile::Group &group, LinalgOp contr
   e.when(inside, [&] {
     Type type = product.isFloat() ? Type(e.b.getF32Type()) : Type(e.b.getI32Type());
     Lanes sums;
-    for (int64_t part = 0, width = std::min<int64_t>(lanes, 4); part < lanes; part += width) {
-      Value at = e.add(e.mul(row, pitch()), e.add(column, part));
+    for (int64_t first = 0, width = std::min<int64_t>(lanes, 4); first < lanes; first += width) {
+      Value at = placeOf(e, row, e.add(column, first));
       Type loaded = width == 1 ? type : Type(VectorType::get(width, type));
-      llvm::append_range(sums, e.unpack(e.load(loaded, e.address(memory, type, at), unsigned(width * 4))));
+      for (int64_t part = 0; part < parts; ++part) {
+        Value place = e.address(memory, type, e.add(at, part * bytesOfPart() / 4));
+        Lanes own(e.unpack(e.load(loaded, place, unsigned(width * 4))));
+        if (part == 0)
+          sums.append(own);
+        else
+          for (auto [sum, value] : llvm::zip_equal(MutableArrayRef(sums).drop_front(first), own))
+            sum = product.isFloat() ? arith::AddFOp::create(e.b, e.loc, sum, value).getResult()
+                                    : arith::AddIOp::create(e.b, e.loc, sum, value).getResult();
+      }
     }
     rowAt(m, loops);
     loops.place(contraction, product.n, n, lanes);

@@ -28,11 +28,13 @@ private:
 struct TileOfSums {
   int64_t rows = 0, columns = 0;
   bool interleaved = false; ///< See Product::interleavesColumns.
+  int64_t parts = 1;        ///< Tiles one behind the other, whose sums are added.
 
   /// In shared memory.
-  int64_t bytes() const { return rows * pitch() * 4; }
-  /// Each warp leaves its sums, `tilesM` times 16 rows from `row` on and columns from `column` on: four for
-  /// each mma.
+  int64_t bytes() const { return parts * bytesOfPart(); }
+  int64_t bytesOfPart() const { return rows * pitch() * 4; }
+  /// Each warp leaves its sums of a part, which is at `memory`: `tilesM` times 16 rows from `row` on and
+  /// columns from `column` on: four for each mma.
   void leave(Emit e, mlir::Value memory, llvm::ArrayRef<mlir::Value> sums, mlir::Value row, int64_t tilesM,
              mlir::Value column, mlir::Value lane) const;
   /// All threads compute the group's root of the sums, which are `product`'s of `contraction`, and store it.
@@ -49,6 +51,10 @@ private:
   /// Words of a row: so many more than there are columns that the rows which are written at once, by a half
   /// or a quarter of a warp, lie in different banks.
   int64_t pitch() const { return columns + (interleaved ? 16 : 8); }
+  /// The word of a sum. Threads read runs of four words, which are two or four runs apart from one thread to
+  /// the next: runs of every second row and of every 32 columns are in another order, so that those which
+  /// eight threads read at once lie in different banks.
+  mlir::Value placeOf(Emit e, mlir::Value row, mlir::Value column) const;
 };
 
 } // namespace npuc::cuda

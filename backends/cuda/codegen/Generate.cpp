@@ -1,5 +1,6 @@
 #include "backends/cuda/codegen/Generate.h"
 
+#include "backends/cuda/codegen/Divide.h"
 #include "backends/cuda/codegen/Kernel.h"
 #include "backends/cuda/codegen/Pack.h"
 #include "backends/cuda/codegen/Ptx.h"
@@ -80,7 +81,8 @@ public:
   FailureOr<Program> run() {
     if (failed(checkTypes()))
       return failure();
-    packBytes(function, machine);
+    packOperands(function, machine);
+    divideSums(function, machine);
     if (failed(addArguments()))
       return failure();
     bool good = true;
@@ -153,7 +155,7 @@ private:
   }
 
   LogicalResult write(const tile::Group &group) {
-    static constexpr Form forms[] = {writeContraction, writeRows, writePointwise};
+    static constexpr Form forms[] = {writeContraction, writePointwise, writeRows};
     for (Form form : forms)
       if (succeeded(tryForm(form, group)))
         return success();

@@ -7,7 +7,8 @@ using namespace npuc::cuda;
 
 Machine::Machine(const npuc::target::TargetDescription &target)
     : capability(target.gpu().compute_capability()),
-      sharedBytesPerBlock(int64_t(target.gpu().shared_bytes_per_block())), target(target) {}
+      sharedBytesPerBlock(int64_t(target.gpu().shared_bytes_per_block())),
+      cores(npuc::target::coreCount(target)), target(target) {}
 
 bool Machine::multiplies(Type element) const {
   auto has = [&](npuc::ElementType type) { return npuc::target::matrixType(target, type) != nullptr; };

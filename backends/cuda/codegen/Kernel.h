@@ -13,7 +13,7 @@ namespace npuc::cuda {
 struct Machine {
   explicit Machine(const target::TargetDescription &target);
   unsigned capability;
-  int64_t sharedBytesPerBlock;
+  int64_t sharedBytesPerBlock, cores;
   /// The matrix engine multiplies them.
   bool multiplies(mlir::Type element) const;
 
@@ -57,12 +57,17 @@ int64_t lanesOf(const tile::Group &group, int64_t extent);
 /// erased by the caller.
 using Form = mlir::LogicalResult (*)(const tile::Group &group, const Machine &machine, Kernel &kernel);
 
-/// One thread for some elements of the result: groups without reductions.
+/// One thread for some elements of the result: groups without reductions, or with such that a thread does for
+/// its elements alone.
 mlir::LogicalResult writePointwise(const tile::Group &group, const Machine &machine, Kernel &kernel);
 /// Some warps for each row: groups whose reductions are over whole rows.
 mlir::LogicalResult writeRows(const tile::Group &group, const Machine &machine, Kernel &kernel);
 /// Tiles of a product by tensor cores, with what is computed of its sums.
 mlir::LogicalResult writeContraction(const tile::Group &group, const Machine &machine, Kernel &kernel);
+
+/// In how many parts along k the sums of a contraction are computed best, each by blocks of its own: 1 if it
+/// has blocks enough, its sums are short, or it is none that tensor cores compute.
+int64_t partsOfSums(mlir::linalg::LinalgOp contraction, const Machine &machine);
 
 /// Attention as one kernel with online softmax: groups of two products with a softmax between them.
 mlir::LogicalResult writeAttention(const tile::Group &group, const Machine &machine, Kernel &kernel);

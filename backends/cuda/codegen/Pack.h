@@ -1,4 +1,4 @@
-// Second operands of bytes as tensor cores read them.
+// Operands as tensor cores read them.
 #pragma once
 
 #include "backends/cuda/codegen/Kernel.h"
@@ -7,8 +7,12 @@
 
 namespace npuc::cuda {
 
-/// Tensor cores read the second operand of a product of bytes with its columns' elements of k one after
-/// another: a constant is stored so, an activation that cannot be transposed on its way to registers before.
-void packBytes(mlir::func::FuncOp function, const Machine &machine);
+/// The first operand of a product has its elements of k one after another, and the second has k as one run in
+/// the same order: a convolution's weights have their channels last. Of bytes k is last there too, unless
+/// they can be transposed on their way to registers, and where rows of other elements would not begin at a
+/// chunk. A constant is stored so, an activation is transposed before. Of products with constants both have
+/// rows of k that begin at a chunk, behind which are zeros: an activation whose rows or windows are not so is
+/// copied.
+void packOperands(mlir::func::FuncOp function, const Machine &machine);
 
 } // namespace npuc::cuda

@@ -126,7 +126,7 @@ Lanes Scalars::at(Value tensor, ArrayRef<Position> indices, unsigned lanes) {
     for (auto [expr, position] : llvm::zip_equal(map.getResults(), indices))
       if (auto dim = dyn_cast<AffineDimExpr>(expr))
         loops[dim.getPosition()] = position;
-    values = evaluate(op, loops, lanes)[result];
+    values = compute(op, loops, lanes)[result];
   } else if (element.isInteger(4)) {
     for (unsigned lane = 0; lane < lanes; ++lane)
       values.push_back(loadNibble(tensor, indices, lane));
@@ -198,6 +198,34 @@ Value Scalars::scalarOf(Operation &op, llvm::function_ref<Value(Value)> operand,
   for (Value value : op.getOperands())
     mapping.map(value, operand(value));
   return e.b.clone(op, mapping)->getResult(0);
+}
+
+SmallVector<Lanes> Scalars::compute(linalg::LinalgOp op, ArrayRef<Position> loops, unsigned lanes) {
+  if (op.getNumReductionLoops() == 0)
+    return evaluate(op, loops, lanes);
+  OpOperand *init = op.getDpsInitOperand(0);
+  Lanes first = at(init->get(), through(op.getMatchingIndexingMap(init), loops), lanes);
+  SmallVector<unsigned> over;
+  op.getReductionDims(over);
+  SmallVector<Position> all(loops);
+  return {reduce(op, over, all, first)};
+}
+
+/// Adds the steps of the loops `over` to `sums`.
+Lanes Scalars::reduce(linalg::LinalgOp op, ArrayRef<unsigned> over, MutableArrayRef<Position> loops,
+                      const Lanes &sums) {
+  if (over.empty())
+    return evaluate(op, loops, unsigned(sums.size()), {sums})[0];
+  auto loop = scf::ForOp::create(e.b, e.loc, e.index(0), e.index(op.getStaticLoopRanges()[over.front()]),
+                                 e.index(1), sums);
+  OpBuilder::InsertionGuard guard(e.b);
+  e.b.setInsertionPointToStart(loop.getBody());
+  scoped([&] {
+    loops[over.front()] = {loop.getInductionVar(), 0, 1};
+    Lanes next = reduce(op, over.drop_front(), loops, Lanes(loop.getRegionIterArgs()));
+    scf::YieldOp::create(e.b, e.loc, next);
+  });
+  return Lanes(loop.getResults());
 }
 
 SmallVector<Lanes> Scalars::evaluate(linalg::LinalgOp op, ArrayRef<Position> loops, unsigned lanes,

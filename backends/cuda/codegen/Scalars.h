@@ -30,6 +30,8 @@ public:
 
   /// The elements of `tensor` at `indices`, for each lane. They have the tensor's element type.
   Lanes at(mlir::Value tensor, llvm::ArrayRef<Position> indices, unsigned lanes);
+  /// What `op` leaves at `loops` of the results: a reduction goes over its own loops, one step after another.
+  llvm::SmallVector<Lanes> compute(mlir::linalg::LinalgOp op, llvm::ArrayRef<Position> loops, unsigned lanes);
   /// What `op` yields at `loops`, given what its operands hold there. `outs`: of the results so far.
   llvm::SmallVector<Lanes> evaluate(mlir::linalg::LinalgOp op, llvm::ArrayRef<Position> loops, unsigned lanes,
                                     llvm::ArrayRef<Lanes> outs = {});
@@ -50,6 +52,8 @@ public:
 
 private:
   struct Access;
+  Lanes reduce(mlir::linalg::LinalgOp op, llvm::ArrayRef<unsigned> over,
+               llvm::MutableArrayRef<Position> loops, const Lanes &sums);
   void store(mlir::Value tensor, llvm::ArrayRef<Position> indices, llvm::ArrayRef<mlir::Value> values);
   Access accessTo(mlir::Value tensor, llvm::ArrayRef<Position> indices, unsigned lanes);
   Position apply(mlir::AffineExpr expr, llvm::ArrayRef<Position> dims) const;

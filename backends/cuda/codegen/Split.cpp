@@ -73,7 +73,15 @@ SmallVector<tile::Group> npuc::cuda::splitGroup(const tile::Group &group) {
       llvm::SetVector<Operation *> with = part.members;
       with.insert(op);
       llvm::SmallBitVector cuttable = tile::cuttableLoops(part.root, with);
-      return contracts ? cuttable.all() : cuttable.any();
+      if (contracts)
+        return cuttable.all();
+      // A sum of each element does not go with one of rows of elements.
+      if (!isFormula(op))
+        for (auto [extent, kind, loop] : llvm::zip_equal(op.getStaticLoopRanges(), op.getIteratorTypesArray(),
+                                                         tile::loopsAlong(part.root, with)[op]))
+          if (kind == utils::IteratorType::parallel && extent > 1 && (loop < 0 || !cuttable[unsigned(loop)]))
+            return false;
+      return cuttable.any();
     };
     std::optional<size_t> joined;
     for (Operation *user : op->getUsers()) {

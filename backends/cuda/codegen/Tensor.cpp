@@ -1,5 +1,6 @@
 #include "backends/cuda/codegen/Tensor.h"
 
+#include "mlir/Analysis/FlatLinearValueConstraints.h"
 #include "mlir/IR/Matchers.h"
 
 #include <numeric>
@@ -11,34 +12,10 @@ using linalg::LinalgOp;
 
 namespace {
 
-/// An operand's view, by the contraction's loops; nothing if it is not of plain loops.
-std::optional<OperandView> viewOf(LinalgOp op, unsigned input) {
-  OpOperand *operand = op.getDpsInputOperand(input);
-  std::optional<Storage> storage = storageOf(operand->get());
-  AffineMap map = op.getMatchingIndexingMap(operand);
-  if (!storage || !map.isProjectedPermutation())
-    return std::nullopt;
-  OperandView view{operand->get(), *storage, SmallVector<int64_t>(op.getNumLoops(), 0)};
-  for (auto [expr, stride] : llvm::zip_equal(map.getResults(), storage->strides))
-    view.strides[cast<AffineDimExpr>(expr).getPosition()] = stride;
-  view.elementBytes = cast<RankedTensorType>(operand->get().getType()).getElementTypeBitWidth() / 8;
-  return view;
-}
-
 /// From the greatest stride to the least.
 void sortByStride(Dims &dims, ArrayRef<int64_t> strides, ArrayRef<int64_t> extents) {
   llvm::stable_sort(dims.loops, [&](unsigned a, unsigned b) { return strides[a] > strides[b]; });
   dims.extents = llvm::map_to_vector(dims.loops, [&](unsigned loop) { return extents[loop]; });
-}
-
-/// The stride of all loops as one, if they are: 0 elements apart from its neighbours.
-std::optional<int64_t> strideOfAll(const Dims &dims, ArrayRef<int64_t> strides) {
-  if (dims.loops.empty())
-    return 1;
-  for (size_t i = 0; i + 1 < dims.loops.size(); ++i)
-    if (strides[dims.loops[i]] != strides[dims.loops[i + 1]] * dims.extents[i + 1])
-      return std::nullopt;
-  return strides[dims.loops.back()];
 }
 
 bool isMultiple(int64_t of, int64_t value) {
@@ -119,6 +96,37 @@ void Dims::place(Emit e, Value at, int64_t lanes, MutableArrayRef<Position> posi
     positions[loops.back()] = {e.mul(positions[loops.back()].base, lanes), 1, lanes};
 }
 
+SmallVector<Run> Dims::runs(ArrayRef<int64_t> strides) const {
+  SmallVector<Run> runs;
+  for (auto [loop, extent] : llvm::zip_equal(loops, extents)) {
+    if (!runs.empty() && runs.back().stride == strides[loop] * extent)
+      runs.back() = {runs.back().extent * extent, strides[loop]};
+    else
+      runs.push_back({extent, strides[loop]});
+  }
+  return runs;
+}
+
+std::optional<OperandView> npuc::cuda::viewOf(LinalgOp op, unsigned input) {
+  OpOperand *operand = op.getDpsInputOperand(input);
+  std::optional<Storage> storage = storageOf(operand->get());
+  // Of each dimension: a factor for each loop, and a constant.
+  std::vector<SmallVector<int64_t, 8>> indices;
+  if (!storage || failed(getFlattenedAffineExprs(op.getMatchingIndexingMap(operand), &indices)))
+    return std::nullopt;
+  unsigned loops = op.getNumLoops();
+  OperandView view{operand->get(), *storage, SmallVector<int64_t>(loops, 0)};
+  for (auto [index, stride] : llvm::zip_equal(indices, storage->strides)) {
+    if (index.size() != loops + 1)
+      return std::nullopt; // A quotient.
+    for (unsigned loop = 0; loop < loops; ++loop)
+      view.strides[loop] += index[loop] * stride;
+    view.storage.offset += index[loops] * stride;
+  }
+  view.elementBytes = cast<RankedTensorType>(operand->get().getType()).getElementTypeBitWidth() / 8;
+  return view;
+}
+
 int64_t Product::elementsOfRow() const {
   return rowBytes / a.elementBytes;
 }
@@ -162,15 +170,19 @@ std::optional<Product> npuc::cuda::productOf(LinalgOp op, const Machine &machine
   if (p.n.loops.empty() || p.k.loops.empty())
     return std::nullopt;
   int64_t elements = chunkBytes / p.a.elementBytes;
-  std::optional<int64_t> kOfB = strideOfAll(p.k, p.b.strides), nOfB = strideOfAll(p.n, p.b.strides);
-  if (!kOfB || !nOfB)
+  SmallVector<Run> kOfA = p.k.runs(p.a.strides), kOfB = p.k.runs(p.b.strides), nOfB = p.n.runs(p.b.strides);
+  if (kOfB.size() != 1 || nOfB.size() != 1)
     return std::nullopt;
-  p.b.rowsAreK = *kOfB != 1;
-  if (inRegisters ? !p.b.rowsAreK
-                  : strideOfAll(p.k, p.a.strides) != 1 || !isMultiple(elements, p.k.size()) ||
-                        !isAligned(p.a, {&p.m, &p.batch}))
+  p.b.rowsAreK = kOfB[0].stride != 1;
+  // Of one run the last chunk may be a part of one.
+  bool chunksOfA = kOfA.back().stride == 1 &&
+                   (kOfA.size() == 1 || isMultiple(elements, kOfA.back().extent)) &&
+                   llvm::all_of(ArrayRef(kOfA).drop_back(),
+                                [&](const Run &run) { return isMultiple(elements, run.stride); }) &&
+                   isAligned(p.a, {&p.m, &p.batch});
+  if (inRegisters ? !p.b.rowsAreK : !chunksOfA)
     return std::nullopt;
-  if (p.b.rowsAreK && (*nOfB != 1 || !isMultiple(elements, p.n.size())))
+  if (p.b.rowsAreK && (nOfB[0].stride != 1 || !isMultiple(elements, p.n.size())))
     return std::nullopt;
   p.b.ordersBytes = p.interleavesColumns() && !inRegisters;
   if (!isAligned(p.b, {p.b.rowsAreK ? &p.k : &p.n, &p.batch}))
@@ -179,10 +191,10 @@ std::optional<Product> npuc::cuda::productOf(LinalgOp op, const Machine &machine
 }
 
 TileLoader::TileLoader(Kernel &kernel, const OperandView &operand, const Dims &rows, const Dims &k,
-                       const Dims &batch, int64_t tile, Value first, Value batchAt, Value thread)
-    : kernel(kernel), e(kernel.emit()), operand(operand), kSize(k.size()),
-      kStride(operand.strides[k.loops.back()]), elementsOfRow(rowBytes / operand.elementBytes),
-      chunks(tile * rowBytes / chunkBytes) {
+                       const Dims &batch, int64_t tile, Value first, Value batchAt, Value thread,
+                       int64_t parts)
+    : kernel(kernel), e(kernel.emit()), operand(operand), kSize(k.size()), kRuns(k.runs(operand.strides)),
+      elementsOfStep(parts * rowBytes / operand.elementBytes) {
   pointer = kernel.pointerTo(operand.storage.root);
   int64_t elements = chunkBytes / operand.elementBytes, rowCount = rows.size();
   auto offsetOf = [&](const Dims &dims, Value at) {
@@ -193,7 +205,8 @@ TileLoader::TileLoader(Kernel &kernel, const OperandView &operand, const Dims &r
   };
   Value begin = e.add(offsetOf(batch, batchAt), operand.storage.offset);
   // Chunks of a row of the tile: of k, or of m or n where rows are steps of k.
-  int64_t perRow = operand.rowsAreK ? tile / elements : rowBytes / chunkBytes;
+  int64_t perRow = operand.rowsAreK ? tile / elements : parts * rowBytes / chunkBytes;
+  int64_t pitch = tilePitch(tile, parts), chunks = parts * tile * rowBytes / chunkBytes;
   for (int64_t i = 0; i < int64_t(llvm::divideCeil(chunks, kernel.threads)); ++i) {
     Chunk chunk;
     Value number = e.add(thread, i * kernel.threads);
@@ -205,29 +218,48 @@ TileLoader::TileLoader(Kernel &kernel, const OperandView &operand, const Dims &r
                           ? e.add(e.bitAnd(row, ~int64_t(14)),
                                   e.add(e.mul(e.bitAnd(row, 2), 4), e.bitAnd(e.div(row, 2), 6)))
                           : row;
-    chunk.shared = swizzled(e, rowOfTile, column, operand.rowsAreK ? tile * operand.elementBytes : rowBytes);
+    int64_t rowsOfTile = rowBytes / operand.elementBytes, columnsOfTile = rowBytes / chunkBytes;
+    chunk.shared = operand.rowsAreK
+                       ? e.add(e.mul(e.div(rowOfTile, rowsOfTile), pitch),
+                               swizzled(e, e.rem(rowOfTile, rowsOfTile), column, tile * operand.elementBytes))
+                       : e.add(e.mul(e.div(column, columnsOfTile), pitch),
+                               swizzled(e, row, e.rem(column, columnsOfTile), rowBytes));
     Value along = e.add(first, operand.rowsAreK ? e.mul(column, elements) : row);
     if (rowCount % tile) {
       chunk.inside = e.less(along, rowCount);
       along = e.select(chunk.inside, along, e.index(0));
     }
     chunk.k = operand.rowsAreK ? row : e.mul(column, elements);
-    chunk.offset = e.add(e.add(begin, offsetOf(rows, along)), e.mul(chunk.k, kStride));
+    chunk.offset = e.add(begin, offsetOf(rows, along));
+    if (kRuns.size() == 1)
+      chunk.offset = e.add(chunk.offset, e.mul(chunk.k, kRuns[0].stride));
     own.push_back(chunk);
   }
 }
 
 void TileLoader::load(Value step, Value memory) {
-  Value ahead = e.mul(step, elementsOfRow);
+  Value ahead = e.mul(step, elementsOfStep);
   for (const Chunk &chunk : own)
     e.when(chunk.exists, [&] {
-      Value inside = chunk.inside, offset = e.add(chunk.offset, e.mul(ahead, kStride));
-      if (kSize % elementsOfRow) {
+      Value inside = chunk.inside, offset = chunk.offset, full = e.i32(chunkBytes);
+      if (kRuns.size() == 1) {
+        offset = e.add(offset, e.mul(ahead, kRuns[0].stride));
+      } else {
+        SmallVector<int64_t> extents = llvm::map_to_vector(kRuns, [](const Run &run) { return run.extent; });
+        for (auto [run, index] : llvm::zip_equal(kRuns, e.delinearize(e.add(chunk.k, ahead), extents)))
+          offset = e.add(offset, e.mul(index, run.stride));
+      }
+      if (kSize % elementsOfStep) {
         Value inK = e.less(e.add(chunk.k, ahead), kSize);
         inside = inside ? e.both(inside, inK) : inK;
         offset = e.select(inK, offset, e.index(operand.storage.offset));
+        // The last of a row.
+        if (int64_t last = kSize % (chunkBytes / operand.elementBytes); last && !operand.rowsAreK) {
+          Value isWhole = e.less(e.add(chunk.k, ahead), kSize - last);
+          full = e.select(isWhole, full, e.i32(int32_t(last * operand.elementBytes)));
+        }
       }
-      Value bytes = inside ? e.select(inside, e.i32(chunkBytes), e.i32(0)) : Value();
+      Value bytes = inside ? e.select(inside, full, e.i32(0)) : Value();
       Type element = memoryType(cast<RankedTensorType>(operand.tensor.getType()).getElementType());
       NVVM::CpAsyncOp::create(e.b, e.loc, e.address(memory, e.b.getI8Type(), chunk.shared),
                               e.address(pointer, element, offset), uint32_t(chunkBytes),

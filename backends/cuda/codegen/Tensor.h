@@ -6,7 +6,12 @@
 
 namespace npuc::cuda {
 
-/// Some loops as one index in row-major order, and how far an operand's elements are apart along each.
+/// So many elements, each as far from the one before it.
+struct Run {
+  int64_t extent, stride;
+};
+
+/// Some loops as one index in row-major order.
 struct Dims {
   llvm::SmallVector<unsigned> loops;
   llvm::SmallVector<int64_t> extents;
@@ -15,6 +20,8 @@ struct Dims {
   /// Sets the positions of the loops at linear index `at`; the last takes `lanes` steps, which divide its
   /// extent.
   void place(Emit e, mlir::Value at, int64_t lanes, llvm::MutableArrayRef<Position> positions) const;
+  /// Where an operand of `strides` has its elements: loops that lie one behind the other are one.
+  llvm::SmallVector<Run> runs(llvm::ArrayRef<int64_t> strides) const;
 };
 
 /// An operand of a contraction in global memory: element offsets along the contraction's loops.
@@ -30,7 +37,12 @@ struct OperandView {
   bool ordersBytes = false;
 };
 
-/// C[batch, m, n] = Σ_k A[batch, m, k] · B[batch, k, n]. k is one run of A, and of B unless n is one.
+/// Nothing if the operand has no memory, or if its elements are not apart by a stride along each loop.
+/// Windows are: along the positions of a convolution and within its window.
+std::optional<OperandView> viewOf(mlir::linalg::LinalgOp op, unsigned input);
+
+/// C[batch, m, n] = Σ_k A[batch, m, k] · B[batch, k, n]. k is one run of B; of A one or more, of which the
+/// last is of neighbours.
 struct Product {
   Dims batch, m, n, k;
   OperandView a, b;
@@ -53,24 +65,33 @@ std::optional<Product> productOf(mlir::linalg::LinalgOp contraction, const Machi
 /// Bytes of k in a row of a tile, and in one mma; of a copy.
 inline constexpr int64_t rowBytes = 64, stepBytes = 32, chunkBytes = 16;
 
+/// Bytes from one of `parts` tiles of as many rows to the next. Every second one begins in the other half of
+/// the banks, so that a row's copies to two of them do not meet.
+inline int64_t tilePitch(int64_t rows, int64_t parts) {
+  return rows * rowBytes + (parts > 1 ? rowBytes : 0);
+}
+
 /// Copies tiles of an operand to shared memory, `rows` of m or n from `first` on: all threads, a chunk each
-/// at a time. Chunks are swizzled so that ldmatrix has no bank conflicts; what is outside of the operand
-/// becomes zero.
+/// at a time. A step is `parts` tiles, one behind the other in k and in shared memory. Chunks are swizzled so
+/// that ldmatrix has no bank conflicts; what is outside of the operand becomes zero.
 class TileLoader {
 public:
   TileLoader(Kernel &kernel, const OperandView &operand, const Dims &rows, const Dims &k, const Dims &batch,
-             int64_t tile, mlir::Value first, mlir::Value batchAt, mlir::Value thread);
-  /// The tile at step `step` of k, to `memory`.
+             int64_t tile, mlir::Value first, mlir::Value batchAt, mlir::Value thread, int64_t parts = 1);
+  /// The tiles at step `step` of k, to `memory`.
   void load(mlir::Value step, mlir::Value memory);
 
 private:
   Kernel &kernel;
   Emit e;
   const OperandView &operand;
-  int64_t kSize, kStride, elementsOfRow, chunks;
+  int64_t kSize;
+  llvm::SmallVector<Run> kRuns;
+  int64_t elementsOfStep;
   mlir::Value pointer;
-  /// Of each chunk of a thread: offset in global memory at step 0, in elements; bytes in shared memory;
-  /// whether its row or column is inside (null: certainly); the element of k at step 0.
+  /// Of each chunk of a thread: offset in global memory at step 0, in elements (without that of k, if k is
+  /// several runs); bytes in shared memory; whether its row or column is inside (null: certainly); the
+  /// element of k at step 0.
   struct Chunk {
     mlir::Value offset, shared, inside, k, exists;
   };
