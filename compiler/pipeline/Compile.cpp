@@ -93,6 +93,31 @@ void describeLaunches(const cuda::Program &program, artifact::EntryPoint &entry)
   }
 }
 
+void describeAssembled(const cuda::Assembled &assembled, artifact::EntryPoint &entry) {
+  entry.set_assembler(assembled.version);
+  for (const cuda::AssembledKernel &kernel : assembled.kernels) {
+    artifact::Kernel &described = *entry.add_kernels();
+    described.set_name(kernel.name);
+    described.set_registers(kernel.registers);
+    described.set_spilled_bytes(kernel.spilledBytes);
+    described.set_shared_bytes(kernel.sharedBytes);
+  }
+}
+
+void warnOfSpills(const cuda::Program &program, const cuda::Assembled &assembled, Diagnostics &diagnostics) {
+  for (const cuda::AssembledKernel &kernel : assembled.kernels) {
+    if (kernel.spilledBytes == 0)
+      continue;
+    auto launch =
+        llvm::find_if(program.launches, [&](const cuda::Launch &one) { return one.kernel == kernel.name; });
+    diagnostics.warning(launch == program.launches.end() ? "" : launch->source,
+                        "kernel '" + kernel.name + "' keeps in memory what its registers cannot hold",
+                        "ptxas gives a thread " + std::to_string(kernel.registers) +
+                            " registers and spills " + std::to_string(kernel.spilledBytes) +
+                            " bytes, stores and loads");
+  }
+}
+
 /// What recovers meaning of each node on its own.
 void buildNodePipeline(PassManager &passes) {
   OpPassManager &functions = passes.nest<func::FuncOp>();
@@ -270,11 +295,18 @@ bool Compilation::State::toIsa(Diagnostics &diagnostics) {
          schedule::verifySchedule(graph, solution->program, solution->commands, limits, diagnostics);
 }
 
-bool Compilation::State::toPtx() {
+bool Compilation::State::toPtx(Diagnostics &diagnostics) {
   FailureOr<cuda::Program> program = cuda::generate(main(), target);
-  if (succeeded(program))
-    kernels = std::move(*program);
-  return kernels.has_value();
+  if (failed(program))
+    return false;
+  kernels = std::move(*program);
+  if (options.ptxas.empty())
+    return true;
+  assembled = cuda::assemble(options.ptxas, kernels->ptx, target.gpu().compute_capability(), diagnostics);
+  if (!assembled)
+    return false;
+  warnOfSpills(*kernels, *assembled, diagnostics);
+  return true;
 }
 
 Compilation::Compilation(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -384,7 +416,7 @@ bool Compilation::lowerTo(Level level, Diagnostics &diagnostics) {
       done = state_->toIsa(diagnostics);
       break;
     case Level::Ptx:
-      done = state_->toPtx();
+      done = state_->toPtx(diagnostics);
       break;
     }
     if (!done)
@@ -407,6 +439,10 @@ std::string Compilation::text(bool withNodes) const {
   flags.enableDebugInfo(withNodes);
   state_->module->print(stream, flags);
   return text;
+}
+
+std::string_view Compilation::cubin() const {
+  return state_->assembled ? std::string_view(state_->assembled->cubin) : std::string_view();
 }
 
 const std::vector<isa::Buffer> &Compilation::buffers() const {
@@ -474,6 +510,8 @@ bool Compilation::fill(artifact::Writer &writer, bool withConstants, Diagnostics
   if (state_->kernels) {
     entry.set_ptx(*section);
     describeLaunches(*state_->kernels, entry);
+    if (state_->assembled)
+      describeAssembled(*state_->assembled, entry);
   } else {
     entry.set_streams(*section);
     entry.mutable_statistics()->set_predicted_cycles(state_->solution->cycles);

@@ -110,12 +110,12 @@ def cases(build, scratch):
                 simulate = [tools / "npurun", artifact, f"--inputs={inputs}", f"--outputs={outputs}"]
                 is_gpu = target.startswith("cuda:")
                 if is_gpu:
-                    compile_.append(f"--dump-dir={levels}")
+                    compile_ += [f"--dump-dir={levels}", f"--ptxas={ptxas.find() or 'none'}"]
                     simulate.append("--device=ptx-sim")
                 name = f"{fixture.name}/{number}/{target}{'/int8' if options else ''}"
                 yield (name, *judge([compile_, simulate], outputs, expected, limit))
                 if is_gpu:
-                    yield ptxas.case(f"{name}/ptxas", levels / "6-ptx.txt", target)
+                    yield ptxas.case(f"{name}/ptxas", levels / "6-ptx.txt", target, [tools / "npuc", "inspect", artifact, "--json"])
                 for file in (artifact, outputs):
                     if os.path.exists(file):
                         os.remove(file)

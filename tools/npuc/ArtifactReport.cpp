@@ -137,6 +137,13 @@ void addLaunches(const artifact::Artifact &artifact, const artifact::EntryPoint 
     nodes["shared_bytes"] = std::max(nodes["shared_bytes"].get<uint64_t>(), uint64_t{launch.shared_bytes()});
   }
   json["kernel_count"] = kernels.size();
+  json["assembler"] = entry.assembler().empty() ? Json() : Json(entry.assembler());
+  json["kernels"] = Json::array();
+  for (const artifact::Kernel &kernel : entry.kernels())
+    json["kernels"].push_back({{"kernel", kernel.name()},
+                               {"registers", kernel.registers()},
+                               {"spilled_bytes", kernel.spilled_bytes()},
+                               {"static_shared_bytes", kernel.shared_bytes()}});
   json["ptx_bytes"] = artifact.section(entry.ptx()).size();
   const artifact::Statistics &bound = entry.statistics();
   json["lower_bound_cycles"] =
@@ -151,13 +158,26 @@ std::string launchText(const Json &json) {
                                 json["kernel_count"].get<uint64_t>(), json["ptx_bytes"].get<uint64_t>());
   out += fmt::format("lower bound {:.0f} cycles, by the target's figures; the time is measured by npurun\n",
                      json["lower_bound_cycles"].get<double>());
-  out += fmt::format("\n{:>16} {:>8} {:>8}  kernel (nodes)\n", "blocks", "threads", "shared");
+  std::map<std::string, Json> assembled;
+  for (const Json &kernel : json["kernels"])
+    assembled[kernel["kernel"]] = kernel;
+  out += json["assembler"].is_null()
+             ? "ptxas was not asked: what kernels take of registers is not known\n"
+             : fmt::format("registers, and bytes spilled for want of them, by ptxas {}\n",
+                           json["assembler"].get<std::string>());
+  out += fmt::format("\n{:>16} {:>8} {:>8} {:>10} {:>8}  kernel (nodes)\n", "blocks", "threads", "shared",
+                     "registers", "spilled");
+  auto assembledText = [&](const Json &launch, const char *what) {
+    auto kernel = assembled.find(launch["kernel"]);
+    return kernel == assembled.end() ? "-" : fmt::format("{}", kernel->second[what].get<uint64_t>());
+  };
   for (const Json &launch : json["launches"])
-    out += fmt::format("{:>16} {:>8} {:>8}  {} ({})\n",
+    out += fmt::format("{:>16} {:>8} {:>8} {:>10} {:>8}  {} ({})\n",
                        fmt::format("{}", fmt::join(launch["grid"].get<std::vector<uint32_t>>(), "x")),
                        launch["block"][0].get<uint64_t>() * launch["block"][1].get<uint64_t>() *
                            launch["block"][2].get<uint64_t>(),
-                       launch["shared_bytes"].get<uint64_t>(), launch["kernel"].get<std::string>(),
+                       launch["shared_bytes"].get<uint64_t>(), assembledText(launch, "registers"),
+                       assembledText(launch, "spilled_bytes"), launch["kernel"].get<std::string>(),
                        launch["nodes"].get<std::string>());
   return out;
 }
