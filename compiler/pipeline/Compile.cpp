@@ -75,9 +75,25 @@ bool describeWork(const timing::WorkFacts &work, const target::TargetDescription
   return true;
 }
 
-void describeLaunches(const cuda::Program &program, artifact::EntryPoint &entry) {
-  for (const cuda::Launch &launch : program.launches) {
+void describe(const cuda::Prediction &prediction, const cuda::Work &work, artifact::Prediction &described) {
+  described.set_microseconds(prediction.microseconds);
+  described.set_bound(std::string(cuda::name(prediction.bound)));
+  described.set_registers(prediction.registers);
+  described.set_blocks_per_core(prediction.blocksPerCore);
+  described.set_tensor_multiply_adds(work.tensorMultiplyAdds());
+  described.set_instructions(static_cast<uint64_t>(work.instructions));
+  described.set_dram_bytes(static_cast<uint64_t>(work.dramBytes));
+  described.set_l2_bytes(static_cast<uint64_t>(work.l2Bytes()));
+  described.set_shared_bytes(static_cast<uint64_t>(work.sharedBytes));
+}
+
+void describeLaunches(const cuda::Program &program, llvm::ArrayRef<cuda::Prediction> predictions,
+                      double clockGhz, artifact::EntryPoint &entry) {
+  double microseconds = 0;
+  for (auto [launch, prediction] : llvm::zip_equal(program.launches, predictions)) {
+    microseconds += prediction.microseconds;
     artifact::KernelLaunch &described = *entry.add_launches();
+    describe(prediction, launch.work, *described.mutable_prediction());
     described.set_kernel(launch.kernel);
     described.set_source(launch.source);
     described.set_shared_bytes(launch.sharedBytes);
@@ -91,6 +107,7 @@ void describeLaunches(const cuda::Program &program, artifact::EntryPoint &entry)
       pointer.set_offset(argument.offset);
     }
   }
+  entry.mutable_statistics()->set_predicted_cycles(microseconds * clockGhz * 1e3);
 }
 
 void describeAssembled(const cuda::Assembled &assembled, artifact::EntryPoint &entry) {
@@ -300,12 +317,15 @@ bool Compilation::State::toPtx(Diagnostics &diagnostics) {
   if (failed(program))
     return false;
   kernels = std::move(*program);
-  if (options.ptxas.empty())
+  if (options.ptxas.empty()) {
+    predictions = cuda::predict(*kernels, {}, target);
     return true;
+  }
   assembled = cuda::assemble(options.ptxas, kernels->ptx, target.gpu().compute_capability(), diagnostics);
   if (!assembled)
     return false;
   warnOfSpills(*kernels, *assembled, diagnostics);
+  predictions = cuda::predict(*kernels, assembled->kernels, target);
   return true;
 }
 
@@ -509,7 +529,7 @@ bool Compilation::fill(artifact::Writer &writer, bool withConstants, Diagnostics
     return false;
   if (state_->kernels) {
     entry.set_ptx(*section);
-    describeLaunches(*state_->kernels, entry);
+    describeLaunches(*state_->kernels, state_->predictions, state_->target.clock_ghz(), entry);
     if (state_->assembled)
       describeAssembled(*state_->assembled, entry);
   } else {

@@ -3,6 +3,7 @@
 
 #include "backends/cuda/codegen/Generate.h"
 #include "backends/cuda/ptxas/Ptxas.h"
+#include "backends/cuda/time/Predict.h"
 #include "backends/npu/schedule/PackConstants.h"
 #include "compiler/interpret/ConstantReader.h"
 #include "compiler/pipeline/Compile.h"
@@ -35,7 +36,8 @@ struct Compilation::State {
   schedule::Packings packings;
   std::optional<schedule::Solution> solution;
   std::optional<cuda::Program> kernels;
-  std::optional<cuda::Assembled> assembled; ///< What ptxas says of them, if it was asked.
+  std::vector<cuda::Prediction> predictions; ///< Of its launches.
+  std::optional<cuda::Assembled> assembled;  ///< What ptxas says of them, if it was asked.
   timing::WorkFacts work;
   bool quantized = false;
   bool own = false; ///< Quantized when it came.
