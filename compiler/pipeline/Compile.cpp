@@ -75,9 +75,25 @@ bool describeWork(const timing::WorkFacts &work, const target::TargetDescription
   return true;
 }
 
-void describeLaunches(const cuda::Program &program, artifact::EntryPoint &entry) {
-  for (const cuda::Launch &launch : program.launches) {
+void describe(const cuda::Prediction &prediction, const cuda::Work &work, artifact::Prediction &described) {
+  described.set_microseconds(prediction.microseconds);
+  described.set_bound(std::string(cuda::name(prediction.bound)));
+  described.set_registers(prediction.registers);
+  described.set_blocks_per_core(prediction.blocksPerCore);
+  described.set_tensor_multiply_adds(work.tensorMultiplyAdds());
+  described.set_instructions(static_cast<uint64_t>(work.instructions));
+  described.set_dram_bytes(static_cast<uint64_t>(work.dramBytes));
+  described.set_l2_bytes(static_cast<uint64_t>(work.l2Bytes()));
+  described.set_shared_bytes(static_cast<uint64_t>(work.sharedBytes));
+}
+
+void describeLaunches(const cuda::Program &program, llvm::ArrayRef<cuda::Prediction> predictions,
+                      double clockGhz, artifact::EntryPoint &entry) {
+  double microseconds = 0;
+  for (auto [launch, prediction] : llvm::zip_equal(program.launches, predictions)) {
+    microseconds += prediction.microseconds;
     artifact::KernelLaunch &described = *entry.add_launches();
+    describe(prediction, launch.work, *described.mutable_prediction());
     described.set_kernel(launch.kernel);
     described.set_source(launch.source);
     described.set_shared_bytes(launch.sharedBytes);
@@ -90,6 +106,32 @@ void describeLaunches(const cuda::Program &program, artifact::EntryPoint &entry)
       pointer.set_buffer(argument.buffer);
       pointer.set_offset(argument.offset);
     }
+  }
+  entry.mutable_statistics()->set_predicted_cycles(microseconds * clockGhz * 1e3);
+}
+
+void describeAssembled(const cuda::Assembled &assembled, artifact::EntryPoint &entry) {
+  entry.set_assembler(assembled.version);
+  for (const cuda::AssembledKernel &kernel : assembled.kernels) {
+    artifact::Kernel &described = *entry.add_kernels();
+    described.set_name(kernel.name);
+    described.set_registers(kernel.registers);
+    described.set_spilled_bytes(kernel.spilledBytes);
+    described.set_shared_bytes(kernel.sharedBytes);
+  }
+}
+
+void warnOfSpills(const cuda::Program &program, const cuda::Assembled &assembled, Diagnostics &diagnostics) {
+  for (const cuda::AssembledKernel &kernel : assembled.kernels) {
+    if (kernel.spilledBytes == 0)
+      continue;
+    auto launch =
+        llvm::find_if(program.launches, [&](const cuda::Launch &one) { return one.kernel == kernel.name; });
+    diagnostics.warning(launch == program.launches.end() ? "" : launch->source,
+                        "kernel '" + kernel.name + "' keeps in memory what its registers cannot hold",
+                        "ptxas gives a thread " + std::to_string(kernel.registers) +
+                            " registers and spills " + std::to_string(kernel.spilledBytes) +
+                            " bytes, stores and loads");
   }
 }
 
@@ -270,11 +312,21 @@ bool Compilation::State::toIsa(Diagnostics &diagnostics) {
          schedule::verifySchedule(graph, solution->program, solution->commands, limits, diagnostics);
 }
 
-bool Compilation::State::toPtx() {
+bool Compilation::State::toPtx(Diagnostics &diagnostics) {
   FailureOr<cuda::Program> program = cuda::generate(main(), target);
-  if (succeeded(program))
-    kernels = std::move(*program);
-  return kernels.has_value();
+  if (failed(program))
+    return false;
+  kernels = std::move(*program);
+  if (options.ptxas.empty()) {
+    predictions = cuda::predict(*kernels, {}, target);
+    return true;
+  }
+  assembled = cuda::assemble(options.ptxas, kernels->ptx, target.gpu().compute_capability(), diagnostics);
+  if (!assembled)
+    return false;
+  warnOfSpills(*kernels, *assembled, diagnostics);
+  predictions = cuda::predict(*kernels, assembled->kernels, target);
+  return true;
 }
 
 Compilation::Compilation(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -384,7 +436,7 @@ bool Compilation::lowerTo(Level level, Diagnostics &diagnostics) {
       done = state_->toIsa(diagnostics);
       break;
     case Level::Ptx:
-      done = state_->toPtx();
+      done = state_->toPtx(diagnostics);
       break;
     }
     if (!done)
@@ -407,6 +459,10 @@ std::string Compilation::text(bool withNodes) const {
   flags.enableDebugInfo(withNodes);
   state_->module->print(stream, flags);
   return text;
+}
+
+std::string_view Compilation::cubin() const {
+  return state_->assembled ? std::string_view(state_->assembled->cubin) : std::string_view();
 }
 
 const std::vector<isa::Buffer> &Compilation::buffers() const {
@@ -473,7 +529,9 @@ bool Compilation::fill(artifact::Writer &writer, bool withConstants, Diagnostics
     return false;
   if (state_->kernels) {
     entry.set_ptx(*section);
-    describeLaunches(*state_->kernels, entry);
+    describeLaunches(*state_->kernels, state_->predictions, state_->target.clock_ghz(), entry);
+    if (state_->assembled)
+      describeAssembled(*state_->assembled, entry);
   } else {
     entry.set_streams(*section);
     entry.mutable_statistics()->set_predicted_cycles(state_->solution->cycles);

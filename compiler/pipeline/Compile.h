@@ -79,6 +79,9 @@ struct Options {
   /// layers are outlined.
   bool byNodes = false;
   unsigned threads = 2;
+  /// For a GPU: the program ptxas, which then checks every kernel (see cuda::findPtxas); empty: it is not
+  /// asked.
+  std::string ptxas;
   /// Which decisions are told: see collectRemarks; empty: none.
   std::string remarks;
 };
@@ -140,6 +143,9 @@ public:
   /// Imported `byNodes`: quantizes as --precision=int8 does and writes the model with QuantizeLinear and
   /// DequantizeLinear to an ONNX file; see quantize::exportModel.
   std::optional<quantize::Exported> exportQuantized(const std::string &path, Diagnostics &diagnostics);
+
+  /// At Level::Ptx, if ptxas was asked: what it made of the kernels.
+  std::string_view cubin() const;
 
   /// The bytes of a constant of the program (index among its buffers), as the device wants them.
   std::optional<std::vector<std::byte>> constant(uint32_t buffer, Diagnostics &diagnostics) const;

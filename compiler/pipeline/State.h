@@ -2,6 +2,8 @@
 #pragma once
 
 #include "backends/cuda/codegen/Generate.h"
+#include "backends/cuda/ptxas/Ptxas.h"
+#include "backends/cuda/time/Predict.h"
 #include "backends/npu/schedule/PackConstants.h"
 #include "compiler/interpret/ConstantReader.h"
 #include "compiler/pipeline/Compile.h"
@@ -34,6 +36,8 @@ struct Compilation::State {
   schedule::Packings packings;
   std::optional<schedule::Solution> solution;
   std::optional<cuda::Program> kernels;
+  std::vector<cuda::Prediction> predictions; ///< Of its launches.
+  std::optional<cuda::Assembled> assembled;  ///< What ptxas says of them, if it was asked.
   timing::WorkFacts work;
   bool quantized = false;
   bool own = false; ///< Quantized when it came.
@@ -59,7 +63,7 @@ struct Compilation::State {
   bool toNpu();
   bool toGraph(Diagnostics &diagnostics);
   bool toIsa(Diagnostics &diagnostics);
-  bool toPtx();
+  bool toPtx(Diagnostics &diagnostics);
   std::optional<mlir::FloatType> floatType(Diagnostics &diagnostics);
 
   // Quantize.cpp

@@ -23,7 +23,7 @@ const d=JSON.parse(document.getElementById('data').textContent),$=i=>document.ge
 $('title').textContent=d.title;$('summary').textContent=d.summary;
 const part=(a,b,f)=>b?+(f*a/b).toFixed(2):null,counted=(k,f)=>k.counters?f(k.counters):null;
 const heads=[['launch',(k,i)=>i],['kernel',k=>k.kernel],['node',k=>k.source],['grid',k=>k.grid.join(' x ')],
-['block',k=>k.block.join(' x ')],['registers',k=>k.registers??null],['ms',k=>k.ms],
+['block',k=>k.block.join(' x ')],['registers',k=>k.registers??null],['ms',k=>k.ms],['predicted us',k=>k.predicted_us??null],['bound by',k=>k.bound??null],
 ['instructions',k=>counted(k,c=>c.instructions.all.warps)],['sectors',k=>counted(k,c=>part(c.global.sectors,c.global.requests,1))],
 ['least',k=>counted(k,c=>part(c.global.least_sectors,c.global.requests,1))],
 ['conflicts',k=>counted(k,c=>part(c.shared.wavefronts,c.shared.least_wavefronts,1))],

@@ -86,6 +86,13 @@ public:
 
 private:
   double lowerBoundMilliseconds() const { return m_.lowerBoundCycles / (m_.clockGhz * 1e6); }
+  /// Milliseconds, summed over the kernels.
+  double predicted() const {
+    double microseconds = 0;
+    for (const MeasuredKernel &k : m_.kernels)
+      microseconds += k.predicted ? k.predicted->microseconds() : 0;
+    return microseconds / 1e3;
+  }
   std::string times() const;
   std::string counters() const;
   /// The kernels' indices by what `key` says of them, falling, and no more than are shown.
@@ -115,11 +122,15 @@ std::string KernelProfile::times() const {
     text += fmt::format("lower bound     {:.4f} ms by the target's figures, {:.1f} % of the time\n",
                         lowerBoundMilliseconds(),
                         *m_.milliseconds > 0 ? 100 * lowerBoundMilliseconds() / *m_.milliseconds : 0);
-  text += fmt::format("\n{:>10} {:>6}  kernel (node)\n", "ms", "%");
+  if (predicted() > 0)
+    text += fmt::format("predicted       {:.4f} ms by the compiler for the target\n", predicted());
+  text += fmt::format("\n{:>10} {:>6} {:>10}  kernel (node)\n", "ms", "%", "predicted");
   for (size_t i : greatest([](const MeasuredKernel &k) { return k.milliseconds.value_or(0); })) {
     const MeasuredKernel &k = m_.kernels[i];
-    text += fmt::format("{:>10.4f} {:>6.1f}  {}\n", k.milliseconds.value_or(0),
-                        sum > 0 ? 100 * k.milliseconds.value_or(0) / sum : 0, label(k));
+    text +=
+        fmt::format("{:>10.4f} {:>6.1f} {:>10}  {}\n", k.milliseconds.value_or(0),
+                    sum > 0 ? 100 * k.milliseconds.value_or(0) / sum : 0,
+                    k.predicted ? fmt::format("{:.4f}", k.predicted->microseconds() / 1e3) : "-", label(k));
   }
   return text;
 }
@@ -153,6 +164,7 @@ std::string KernelProfile::json() const {
   out["simulated_cycles"] = nullptr;
   out["simulated_ms"] = nullptr;
   out["measured_ms"] = optional(m_.milliseconds);
+  out["predicted_ms"] = predicted() > 0 ? ordered_json(predicted()) : ordered_json();
   out["transfer_ms"] = optional(m_.transferMilliseconds);
   const bool isBounded = m_.lowerBoundCycles > 0;
   out["lower_bound_cycles"] = isBounded ? ordered_json(m_.lowerBoundCycles) : ordered_json();
@@ -172,6 +184,8 @@ std::string KernelProfile::json() const {
       kernel["spilled_bytes"] = k.compiled->spilled_bytes();
       kernel["static_shared_bytes"] = k.compiled->shared_bytes();
     }
+    kernel["predicted_us"] = k.predicted ? ordered_json(k.predicted->microseconds()) : ordered_json();
+    kernel["bound"] = k.predicted ? ordered_json(k.predicted->bound()) : ordered_json();
     kernel["ms"] = optional(k.milliseconds);
     kernel["counters"] = k.counters ? toJson(*k.counters) : ordered_json();
     out["kernels"].push_back(std::move(kernel));

@@ -57,6 +57,8 @@ Measured Session::describe() const {
     kernel.sharedBytes = launch.shared_bytes();
     if (auto known = compiled.find(launch.kernel()); known != compiled.end())
       kernel.compiled = *known->second;
+    if (launch.has_prediction())
+      kernel.predicted = launch.prediction();
   }
   return measured;
 }

@@ -12,6 +12,7 @@ import sys
 import numpy as np
 import onnxruntime
 
+import counts
 import ptxas
 
 MODELS = pathlib.Path(__file__).resolve().parent.parent / "models"
@@ -110,12 +111,14 @@ def cases(build, scratch):
                 simulate = [tools / "npurun", artifact, f"--inputs={inputs}", f"--outputs={outputs}"]
                 is_gpu = target.startswith("cuda:")
                 if is_gpu:
-                    compile_.append(f"--dump-dir={levels}")
+                    compile_ += [f"--dump-dir={levels}", f"--ptxas={ptxas.find() or 'none'}"]
                     simulate.append("--device=ptx-sim")
                 name = f"{fixture.name}/{number}/{target}{'/int8' if options else ''}"
                 yield (name, *judge([compile_, simulate], outputs, expected, limit))
                 if is_gpu:
-                    yield ptxas.case(f"{name}/ptxas", levels / "6-ptx.txt", target)
+                    inspect = [tools / "npuc", "inspect", artifact, "--json"]
+                    yield ptxas.case(f"{name}/ptxas", levels / "6-ptx.txt", target, inspect)
+                    yield counts.case(f"{name}/counts", inspect, [*simulate, "--json"])
                 for file in (artifact, outputs):
                     if os.path.exists(file):
                         os.remove(file)

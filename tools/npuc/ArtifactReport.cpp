@@ -108,6 +108,22 @@ std::string commandText(const Json &commands) {
   return out;
 }
 
+/// What the compiler predicted of a launch; null if it predicted nothing.
+Json predictionJson(const artifact::KernelLaunch &launch) {
+  if (!launch.has_prediction())
+    return {};
+  const artifact::Prediction &prediction = launch.prediction();
+  return {{"us", prediction.microseconds()},
+          {"bound", prediction.bound()},
+          {"registers", prediction.registers()},
+          {"blocks_per_core", prediction.blocks_per_core()},
+          {"tensor_multiply_adds", prediction.tensor_multiply_adds()},
+          {"instructions", prediction.instructions()},
+          {"dram_bytes", prediction.dram_bytes()},
+          {"l2_bytes", prediction.l2_bytes()},
+          {"shared_bytes", prediction.shared_bytes()}};
+}
+
 /// What the compiler made for a GPU: each launch, and by nodes what is launched for them.
 void addLaunches(const artifact::Artifact &artifact, const artifact::EntryPoint &entry, Json &json) {
   std::set<std::string> kernels;
@@ -121,7 +137,8 @@ void addLaunches(const artifact::Artifact &artifact, const artifact::EntryPoint 
                                 {"nodes", launch.source()},
                                 {"grid", {launch.grid(0), launch.grid(1), launch.grid(2)}},
                                 {"block", {launch.block(0), launch.block(1), launch.block(2)}},
-                                {"shared_bytes", launch.shared_bytes()}});
+                                {"shared_bytes", launch.shared_bytes()},
+                                {"predicted", predictionJson(launch)}});
     Json &arguments = json["launches"].back()["arguments"] = Json::array();
     for (const artifact::KernelArgument &argument : launch.arguments())
       arguments.push_back({{"buffer", artifact.manifest().buffers(int(argument.buffer())).name()},
@@ -137,13 +154,42 @@ void addLaunches(const artifact::Artifact &artifact, const artifact::EntryPoint 
     nodes["shared_bytes"] = std::max(nodes["shared_bytes"].get<uint64_t>(), uint64_t{launch.shared_bytes()});
   }
   json["kernel_count"] = kernels.size();
+  json["assembler"] = entry.assembler().empty() ? Json() : Json(entry.assembler());
+  json["kernels"] = Json::array();
+  for (const artifact::Kernel &kernel : entry.kernels())
+    json["kernels"].push_back({{"kernel", kernel.name()},
+                               {"registers", kernel.registers()},
+                               {"spilled_bytes", kernel.spilled_bytes()},
+                               {"static_shared_bytes", kernel.shared_bytes()}});
   json["ptx_bytes"] = artifact.section(entry.ptx()).size();
   const artifact::Statistics &bound = entry.statistics();
   json["lower_bound_cycles"] =
       std::max({bound.multiply_add_cycles(), bound.vector_cycles(), bound.dram_cycles()});
+  const bool isPredicted = bound.predicted_cycles() > 0;
+  json["predicted_cycles"] = isPredicted ? Json(bound.predicted_cycles()) : Json();
+  json["predicted_ms"] =
+      isPredicted ? Json(bound.predicted_cycles() / artifact.target().clock_ghz() / 1e6) : Json();
   json["operators"] = Json::array();
   for (auto &[name, nodes] : byNodes)
     json["operators"].push_back(std::move(nodes));
+}
+
+/// The sum, and what of it is bound by what.
+std::string predictedText(const Json &json) {
+  if (json["predicted_ms"].is_null())
+    return "";
+  std::map<std::string, double> byBound;
+  for (const Json &launch : json["launches"])
+    byBound[launch["predicted"]["bound"]] += launch["predicted"]["us"].get<double>();
+  std::vector<std::pair<double, std::string>> parts;
+  for (const auto &[bound, microseconds] : byBound)
+    parts.push_back({microseconds, bound});
+  std::ranges::sort(parts, std::greater<>());
+  std::string out =
+      fmt::format("predicted       {:.4f} ms, launches bound by", json["predicted_ms"].get<double>());
+  for (const auto &[microseconds, bound] : parts)
+    out += fmt::format("{} {} {:.4f}", &bound == &parts[0].second ? "" : ",", bound, microseconds / 1e3);
+  return out + "\n";
 }
 
 std::string launchText(const Json &json) {
@@ -151,14 +197,31 @@ std::string launchText(const Json &json) {
                                 json["kernel_count"].get<uint64_t>(), json["ptx_bytes"].get<uint64_t>());
   out += fmt::format("lower bound {:.0f} cycles, by the target's figures; the time is measured by npurun\n",
                      json["lower_bound_cycles"].get<double>());
-  out += fmt::format("\n{:>16} {:>8} {:>8}  kernel (nodes)\n", "blocks", "threads", "shared");
+  out += predictedText(json);
+  std::map<std::string, Json> assembled;
+  for (const Json &kernel : json["kernels"])
+    assembled[kernel["kernel"]] = kernel;
+  out += json["assembler"].is_null()
+             ? "ptxas was not asked: what kernels take of registers is not known\n"
+             : fmt::format("registers, and bytes spilled for want of them, by ptxas {}\n",
+                           json["assembler"].get<std::string>());
+  out += fmt::format("\n{:>12} {:>7} {:>16} {:>8} {:>8} {:>10} {:>8}  kernel (nodes)\n", "predicted us",
+                     "bound", "blocks", "threads", "shared", "registers", "spilled");
+  auto assembledText = [&](const Json &launch, const char *what) {
+    auto kernel = assembled.find(launch["kernel"]);
+    return kernel == assembled.end() ? "-" : fmt::format("{}", kernel->second[what].get<uint64_t>());
+  };
   for (const Json &launch : json["launches"])
-    out += fmt::format("{:>16} {:>8} {:>8}  {} ({})\n",
-                       fmt::format("{}", fmt::join(launch["grid"].get<std::vector<uint32_t>>(), "x")),
-                       launch["block"][0].get<uint64_t>() * launch["block"][1].get<uint64_t>() *
-                           launch["block"][2].get<uint64_t>(),
-                       launch["shared_bytes"].get<uint64_t>(), launch["kernel"].get<std::string>(),
-                       launch["nodes"].get<std::string>());
+    out += fmt::format(
+        "{:>12} {:>7} {:>16} {:>8} {:>8} {:>10} {:>8}  {} ({})\n",
+        launch["predicted"].is_null() ? "-" : fmt::format("{:.2f}", launch["predicted"]["us"].get<double>()),
+        launch["predicted"].is_null() ? "-" : launch["predicted"]["bound"].get<std::string>(),
+        fmt::format("{}", fmt::join(launch["grid"].get<std::vector<uint32_t>>(), "x")),
+        launch["block"][0].get<uint64_t>() * launch["block"][1].get<uint64_t>() *
+            launch["block"][2].get<uint64_t>(),
+        launch["shared_bytes"].get<uint64_t>(), assembledText(launch, "registers"),
+        assembledText(launch, "spilled_bytes"), launch["kernel"].get<std::string>(),
+        launch["nodes"].get<std::string>());
   return out;
 }
 

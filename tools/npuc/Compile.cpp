@@ -1,6 +1,8 @@
 // npuc compile: a model to an artifact, or to the text of a level.
+#include "backends/cuda/ptxas/Ptxas.h"
 #include "compiler/pipeline/Remarks.h"
 #include "compiler/quantize/Report.h"
+#include "support/File.h"
 #include "tools/npuc/Command.h"
 #include "tools/npuc/ModelOptions.h"
 #include "tools/npuc/Steps.h"
@@ -15,7 +17,7 @@ namespace {
 
 struct Options {
   ModelOptions model;
-  std::string emit, output, weights = "all", dumpFolder, resumeFrom, precisionTable, report;
+  std::string emit, output, weights = "all", dumpFolder, resumeFrom, precisionTable, report, ptxas, cubin;
 };
 
 /// What a level's text is called in the dump's folder: numbered in order, .mlir where MLIR's tools read it.
@@ -38,9 +40,20 @@ bool writeReport(pipeline::Compilation &compilation, const std::string &path, Di
                    diagnostics);
 }
 
+/// The program that --ptxas asks for; empty: none is asked.
+std::string ptxasOf(const std::string &option) {
+  return option.empty() ? cuda::findPtxas() : option == "none" ? std::string() : option;
+}
+
 bool compileModel(Options &options, Session &session) {
   Diagnostics &d = session.diagnostics;
   options.model.compile.report = !options.report.empty();
+  options.model.compile.ptxas = ptxasOf(options.ptxas);
+  if (!options.cubin.empty() && options.model.compile.ptxas.empty())
+    d.error("--cubin", "needs ptxas, which makes it",
+            options.ptxas.empty() ? "there is none in PATH, nor in the folder bin of CUDA_HOME"
+                                  : "--ptxas=none asks none",
+            "--ptxas=FILE names one");
   bool good = options.model.finish({}, d);
   std::vector<NamedFile> read = options.model.files();
   read.push_back({"--resume-from", options.resumeFrom});
@@ -48,6 +61,7 @@ bool compileModel(Options &options, Session &session) {
   written.push_back({"--output", options.output == "-" ? "" : options.output});
   written.push_back({"--write-precision-table", options.precisionTable});
   written.push_back({"--quantization-report", options.report});
+  written.push_back({"--cubin", options.cubin});
   if (!checkFiles(written, read, d) || !good)
     return false;
   std::unique_ptr<pipeline::Compilation> compilation =
@@ -55,6 +69,8 @@ bool compileModel(Options &options, Session &session) {
   std::optional<pipeline::Level> level = pipeline::levelFromName(options.emit);
   if (compilation && !level)
     level = compilation->programLevel();
+  if (compilation && !options.cubin.empty() && compilation->programLevel() != pipeline::Level::Ptx)
+    d.error("--cubin", "is of programs for a GPU", "the target is " + compilation->target().name());
   if (compilation && compilation->level() > *level)
     d.error("--emit=" + options.emit, "is behind the level to go on from");
   std::error_code failed; // Told when the first file is written.
@@ -72,6 +88,8 @@ bool compileModel(Options &options, Session &session) {
   if (!options.precisionTable.empty() && !writeText(options.precisionTable, compilation->precisionTable(), d))
     return false;
   if (!options.report.empty() && !writeReport(*compilation, options.report, d))
+    return false;
+  if (!options.cubin.empty() && !writeFile(options.cubin, std::as_bytes(std::span(compilation->cubin())), d))
     return false;
   if (!options.emit.empty())
     return writeText(options.output, compilation->text(), d);
@@ -108,6 +126,11 @@ Command addCompile(CLI::App &tool) {
                    : "'" + path + "' does not end in .html, .json or .txt";
       });
   app->add_option("--dump-dir", options->dumpFolder, "a folder to write the text of every level to");
+  app->add_option(
+      "--ptxas", options->ptxas,
+      "for a GPU: the ptxas that checks the kernels, or none; without the option that of PATH, or "
+      "of CUDA_HOME, if there is one");
+  app->add_option("--cubin", options->cubin, "a file to write what ptxas makes of the kernels to");
   app->add_option("--remarks", options->model.compile.remarks,
                   "tells decisions and their reasons: .* or another regular expression of their kinds, " +
                       fmt::format("{}", fmt::join(pipeline::remarkCategories(), ", ")));
@@ -121,6 +144,8 @@ Command addCompile(CLI::App &tool) {
       throw CLI::RequiredError("--target");
     if (options->emit == "nn" && !options->report.empty())
       throw CLI::ValidationError("--quantization-report", "--emit=nn is before the model is quantized");
+    if (!options->cubin.empty() && !options->emit.empty() && options->emit != "ptx")
+      throw CLI::ValidationError("--cubin", "--emit=" + options->emit + " is before there are kernels");
     if (options->emit.empty() && options->output.empty())
       throw CLI::RequiredError("-o");
   });

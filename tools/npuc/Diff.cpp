@@ -36,7 +36,7 @@ Json targetChanges(const Options &options, Diagnostics &diagnostics) {
   return changes;
 }
 
-/// Of a GPU there are launches in place of commands, and no cycles.
+/// Of a GPU there are launches in place of commands, and no simulated cycles.
 bool isForGpu(const Json &report) {
   return report.contains("launches");
 }
@@ -45,7 +45,7 @@ bool isForGpu(const Json &report) {
 Json figureChanges(const Json &a, const Json &b) {
   Json out = Json::object();
   if (isForGpu(a)) {
-    for (const char *key : {"bytes", "kernel_count", "ptx_bytes", "lower_bound_cycles"})
+    for (const char *key : {"bytes", "kernel_count", "ptx_bytes", "lower_bound_cycles", "predicted_cycles"})
       out[key] = {a[key], b[key]};
     out["launches"] = {a["launches"].size(), b["launches"].size()};
     return out;

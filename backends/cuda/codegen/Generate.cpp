@@ -5,6 +5,7 @@
 #include "backends/cuda/codegen/Pack.h"
 #include "backends/cuda/codegen/Ptx.h"
 #include "backends/cuda/codegen/Split.h"
+#include "backends/cuda/time/Measure.h"
 #include "backends/npu/codegen/VectorProgram.h"
 #include "compiler/lower/Lower.h"
 #include "compiler/tile/Plan.h"
@@ -98,7 +99,10 @@ public:
     if (!good)
       return failure();
     assignMemory();
-    FailureOr<std::string> ptx = toPtx(*module, machine.capability, target.gpu().ptx_version());
+    FailureOr<std::string> ptx = toPtx(*module, machine.capability, target.gpu().ptx_version(),
+                                       [&](const llvm::Module &kernels, llvm::TargetMachine &compiler) {
+                                         measure(program, kernels, compiler, target);
+                                       });
     if (failed(ptx))
       return failure();
     program.ptx = std::move(*ptx);
@@ -208,9 +212,10 @@ private:
     for (auto [launch, roots] : llvm::zip_equal(program.launches, rootsOf))
       for (Value root : roots)
         if (auto argument = dyn_cast<BlockArgument>(root))
-          launch.arguments.push_back({argument.getArgNumber(), 0});
+          launch.arguments.push_back({argument.getArgNumber(), 0, uint64_t(bytesOf(root))});
         else
-          launch.arguments.push_back({workspace, uint64_t(lifetimes[lifetimeOf[root]].offset)});
+          launch.arguments.push_back(
+              {workspace, uint64_t(lifetimes[lifetimeOf[root]].offset), uint64_t(bytesOf(root))});
   }
 
   func::FuncOp function;

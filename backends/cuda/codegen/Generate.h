@@ -1,6 +1,7 @@
 // From a function of linalg operations to kernels for a GPU and their launches.
 #pragma once
 
+#include "backends/cuda/time/Work.h"
 #include "backends/npu/isa/Program.h"
 #include "backends/npu/target/target.pb.h"
 
@@ -15,6 +16,7 @@ namespace npuc::cuda {
 struct Argument {
   uint32_t buffer = 0; ///< In Program::buffers.
   uint64_t offset = 0; ///< Bytes.
+  uint64_t bytes = 0;  ///< Of the tensor there.
 };
 
 struct Launch {
@@ -23,6 +25,9 @@ struct Launch {
   unsigned sharedBytes = 0; ///< Dynamic.
   std::vector<Argument> arguments;
   std::string source; ///< Names of nodes.
+  Work work;
+
+  Geometry geometry() const { return {grid, block[0], sharedBytes}; }
 };
 
 struct Program {

@@ -101,7 +101,8 @@ void optimize(llvm::Module &module, llvm::TargetMachine &machine) {
 
 } // namespace
 
-FailureOr<std::string> npuc::cuda::toPtx(ModuleOp module, unsigned capability, unsigned ptxVersion) {
+FailureOr<std::string> npuc::cuda::toPtx(ModuleOp module, unsigned capability, unsigned ptxVersion,
+                                         Look look) {
   callFunctions(module);
   PassManager passes(module.getContext());
   passes.addPass(createCanonicalizerPass());
@@ -144,6 +145,7 @@ FailureOr<std::string> npuc::cuda::toPtx(ModuleOp module, unsigned capability, u
   if (!translated)
     return failure();
   optimize(*translated, *machine);
+  look(*translated, *machine);
   llvm::SmallVector<char, 0> text;
   llvm::raw_svector_ostream stream(text);
   llvm::legacy::PassManager writer;
