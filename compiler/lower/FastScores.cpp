@@ -1,10 +1,10 @@
 // Scores of attention on integers, in a float type of 16 bits.
 //
-// A score is a sum of products of integers of 8 bits, times a scale, and maybe a mask. A float of 16 bits is off
-// by 2^-12 of it at most, where queries and keys of 8 bits left an error some ten times as large; and all that
-// becomes of scores are weights of 8 bits. So scores, their greatest and the differences between them are
-// computed and kept in that type, which vector engines have more lanes for. A mask must leave scores as they are,
-// or put them out of reach: what adds to a score may make it large, and its error with it.
+// A score is a sum of products of integers of 8 bits, times a scale, and maybe a mask. A float of 16 bits is
+// off by 2^-12 of it at most, where queries and keys of 8 bits left an error some ten times as large; and all
+// that becomes of scores are weights of 8 bits. So scores, their greatest and the differences between them
+// are computed and kept in that type, which vector engines have more lanes for. A mask must leave scores as
+// they are, or put them out of reach: what adds to a score may make it large, and its error with it.
 
 #include "compiler/lower/FastForms.h"
 #include "compiler/lower/LinalgBuilder.h"
@@ -45,8 +45,8 @@ std::optional<double> numberOf(Value value) {
 /// One of two numbers, each of which leaves a score as it is or puts it out of reach.
 arith::SelectOp maskOf(Value tensor) {
   auto made = tensor.getDefiningOp<GenericOp>();
-  auto chosen = made && made.getNumResults() == 1 ? resultOf(made).getDefiningOp<arith::SelectOp>()
-                                                  : arith::SelectOp();
+  auto chosen =
+      made && made.getNumResults() == 1 ? resultOf(made).getDefiningOp<arith::SelectOp>() : arith::SelectOp();
   if (!chosen)
     return {};
   for (Value value : {chosen.getTrueValue(), chosen.getFalseValue()})

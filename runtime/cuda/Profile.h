@@ -12,7 +12,7 @@ struct MeasuredKernel {
   uint32_t sharedBytes = 0;                 ///< Dynamic.
   std::optional<artifact::Kernel> compiled; ///< What ptxas said of it.
   std::optional<artifact::Prediction> predicted;
-  std::optional<double> milliseconds;       ///< By itself, between two events.
+  std::optional<double> milliseconds; ///< By itself, between two events.
   std::optional<ptx::Totals> counters;
 };
 

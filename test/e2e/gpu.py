@@ -116,7 +116,7 @@ def cases(build, scratch):
         interpret = [tools / "npuc", "run", model, "--device=interpreter", f"--target={GPU}", *options, f"--inputs={inputs}", f"--outputs={interpreted}"]
         yield f"gpu/attention/{name}/interpreter", *models.judge([interpret], interpreted, expected, quantized.INT8)
         yield f"gpu/attention/{name}", *models.judge(commands(*options), outputs, interpreted, 0)
-        yield ptxas.case(f"gpu/attention/{name}/ptxas", levels / "6-ptx.txt", GPU)
+        yield ptxas.case(f"gpu/attention/{name}/ptxas", levels / "6-ptx.txt", GPU, [tools / "npuc", "inspect", artifact, "--json"])
         launches, counters = counted()
         # Before it one kernel makes integers of each of q, k and v.
         yield f"gpu/attention/{name}/kernels", launches <= 4 and counters["tensor_share"] == 1, f"{launches} launches, {counters['tensor_share']} of the multiply-adds by tensor cores"

@@ -13,8 +13,8 @@ namespace npuc::tool {
 struct ArtifactReport {
   /// schema_version, file, bytes, compiler, model, target, has_constants, entry_points, buffers, registers;
   /// for a GPU launches, kernel_count, assembler (the version of ptxas, or null) and kernels (what it says),
-  /// ptx_bytes, lower_bound_cycles, predicted_cycles and predicted_ms, and operators (what is launched for the
-  /// same nodes); else commands, memories, and the keys of npurun --json.
+  /// ptx_bytes, lower_bound_cycles, predicted_cycles and predicted_ms, and operators (what is launched for
+  /// the same nodes); else commands, memories, and the keys of npurun --json.
   nlohmann::ordered_json json;
   std::string text;
 };

@@ -17,6 +17,8 @@
 #include "llvm/Transforms/Vectorize/LoadStoreVectorizer.h"
 
 #include <algorithm>
+#include <cmath>
+#include <numbers>
 
 using namespace llvm;
 
@@ -121,9 +123,13 @@ unsigned registersAlive(const Function &function) {
   return most;
 }
 
-/// `index`-th of `count` that stand for `all`.
+/// `index`-th of `count` that stand for `all`: one of each `count`-th part, at places in them that are spread
+/// too, so that not all are the first warp of a block.
 uint64_t spread(uint64_t index, uint64_t count, uint64_t all) {
-  return count >= all ? index % all : index * all / count;
+  if (count >= all)
+    return index % all;
+  const double within = std::fmod(double(index) * std::numbers::phi, 1.0);
+  return std::min(all - 1, uint64_t((double(index) + within) * double(all) / double(count)));
 }
 
 } // namespace

@@ -100,6 +100,12 @@ Values Warp::compute(const Value *value) {
 Values Warp::ofPhi(const PHINode &phi) {
   const Loop *loop = loops.getLoopFor(phi.getParent());
   if (loop && loop->getHeader() == phi.getParent()) {
+    const BasicBlock *latch = loop->getLoopLatch();
+    if (latch && place.iteration(*loop) > 0)
+      if (const Value *again = phi.getIncomingValueForBlock(latch); loop->isLoopInvariant(again))
+        return of(again);
+    if (const BasicBlock *before = loop->getLoopPredecessor(); before && place.iteration(*loop) == 0)
+      return of(phi.getIncomingValueForBlock(before));
     if (!evolution.isSCEVable(phi.getType()))
       return std::nullopt;
     auto *recurrence = dyn_cast<SCEVAddRecExpr>(evolution.getSCEV(const_cast<PHINode *>(&phi)));

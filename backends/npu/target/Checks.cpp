@@ -352,8 +352,6 @@ private:
               "matrix.types has {}, which needs compute capability {} and PTX {}, and gpu has {} and {}",
               DataType_Name(type.type()), fp8.computeCapability, fp8.ptx, g.compute_capability(),
               g.ptx_version());
-    holds(g.sustained_clock_ghz() <= t.clock_ghz(), {"gpu.sustained_clock_ghz", "clock_ghz"},
-          "gpu.sustained_clock_ghz is {}, more than clock_ghz, {}", g.sustained_clock_ghz(), t.clock_ghz());
     holds(g.threads_per_block() <= g.threads_per_core(), {"gpu.threads_per_block", "gpu.threads_per_core"},
           "gpu.threads_per_block is {}, more than gpu.threads_per_core, {}", g.threads_per_block(),
           g.threads_per_core());

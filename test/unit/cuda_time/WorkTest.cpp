@@ -1,6 +1,6 @@
 // The time of a launch, by hand.
-#include "backends/cuda/time/Residency.h"
 #include "backends/cuda/time/Work.h"
+#include "backends/cuda/time/Residency.h"
 #include "test/unit/target/Common.h"
 
 namespace npuc::cuda {
