@@ -151,7 +151,8 @@ TEST_CASE("time is measured by events and leaves the states as they were") {
   CHECK(json.at("kernels")[1].at("registers") == 24);
   CHECK_FALSE(json.at("kernels")[0].contains("registers"));
   CHECK(has(profile->text(), "time            1.5000 ms as one graph; 3.0000 ms kernel by kernel"));
-  CHECK(has(profile->text(), "    1.5000   50.0  embed (embed)\n"));
+  CHECK(has(profile->text(),
+            "    1.5000   50.0          -  embed (embed)\n")); // this artifact predicts nothing
 
   const std::string path =
       (std::filesystem::temp_directory_path() / ("npuc-cuda-" + std::to_string(getpid()))).string();
