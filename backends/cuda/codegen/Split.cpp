@@ -76,11 +76,13 @@ SmallVector<tile::Group> npuc::cuda::splitGroup(const tile::Group &group) {
       if (contracts)
         return cuttable.all();
       // A sum of each element does not go with one of rows of elements.
-      if (!isFormula(op))
-        for (auto [extent, kind, loop] : llvm::zip_equal(op.getStaticLoopRanges(), op.getIteratorTypesArray(),
-                                                         tile::loopsAlong(part.root, with)[op]))
+      if (!isFormula(op)) {
+        tile::LoopsAlong along = tile::loopsAlong(part.root, with);
+        for (auto [extent, kind, loop] :
+             llvm::zip_equal(op.getStaticLoopRanges(), op.getIteratorTypesArray(), along[op]))
           if (kind == utils::IteratorType::parallel && extent > 1 && (loop < 0 || !cuttable[unsigned(loop)]))
             return false;
+      }
       return cuttable.any();
     };
     std::optional<size_t> joined;
