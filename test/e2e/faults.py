@@ -11,7 +11,10 @@ import subprocess
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper
+from onnx import helper
+
+import models
+from ptx import softmax
 
 TARGET = "cuda:sm_80"
 # Half a unit of fp16's last place for each rounding on the way, of numbers up to 4.
@@ -24,11 +27,6 @@ ORDER = {"bar.sync": {"shared-race", "unfinished-copy", "uninitialized-memory"},
 
 def numbers(seed, *shape):
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float16)
-
-
-def softmax(x):
-    e = np.exp(x - x.max(-1, keepdims=True))
-    return e / e.sum(-1, keepdims=True)
 
 
 def kernels():
@@ -52,9 +50,7 @@ class Kernel:
         self.tools, self.folder, self.expected = tools, folder / name, expected
         (self.folder / "out").mkdir(parents=True)
         model, artifact = self.folder / "model.onnx", self.folder / "model.npa"
-        value = lambda name, shape: helper.make_tensor_value_info(name, TensorProto.FLOAT16, shape)
-        graph = helper.make_graph(nodes, "main", [value(n, array.shape) for n, array in inputs.items()], [value("y", expected.shape)])
-        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10), model)
+        onnx.save(models.onnx_model(nodes, inputs, {"y": expected.astype(np.float16)}), model)
         subprocess.run([tools / "npuc", "compile", model, f"--target={TARGET}", f"--dump-dir={self.folder}", "-o", artifact], check=True)
         told = json.loads(subprocess.run([tools / "npuc", "inspect", artifact, "--json"], stdout=subprocess.PIPE, check=True).stdout)
         launch, = told["launches"]

@@ -7,7 +7,7 @@ import subprocess
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper
+from onnx import helper
 
 import models
 import ptxas
@@ -36,10 +36,7 @@ def large(m, n, k):
     """A product of fp16, and inputs for it."""
     random = np.random.default_rng(0)
     inputs = {"a": random.standard_normal((m, k)).astype(np.float16), "b": random.standard_normal((k, n)).astype(np.float16)}
-    value = lambda name, shape: helper.make_tensor_value_info(name, TensorProto.FLOAT16, shape)
-    graph = helper.make_graph([helper.make_node("MatMul", ["a", "b"], ["c"])], "main", [value(name, array.shape) for name, array in inputs.items()],
-                              [value("c", (m, n))])
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10), inputs
+    return models.onnx_model([helper.make_node("MatMul", ["a", "b"], ["c"])], inputs, {"c": np.empty((m, n), np.float16)}), inputs
 
 
 def attention(heads, rows, keys, size, masked):
@@ -54,10 +51,8 @@ def attention(heads, rows, keys, size, masked):
         nodes.append(helper.make_node("Add", ["scores", "mask"], ["masked"]))
     nodes += [helper.make_node("Softmax", [nodes[-1].output[0]], ["weights"], axis=-1),
               helper.make_node("MatMul", ["weights", "v"], ["y"], name="result")]
-    value = lambda name, shape: helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
-    graph = helper.make_graph(nodes, "main", [value(name, array.shape) for name, array in inputs.items()], [value("y", inputs["q"].shape)],
-                              [onnx.numpy_helper.from_array(np.array(size ** -0.5, np.float32), "scale")])
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10), inputs
+    scale = onnx.numpy_helper.from_array(np.array(size ** -0.5, np.float32), "scale")
+    return models.onnx_model(nodes, inputs, {"y": inputs["q"]}, [scale]), inputs
 
 
 # Rows, columns, k and the tiles that a block computes: as many as fill half of the cores. Of a feed-forward layer of BERT-large, a quarter of k.
@@ -77,7 +72,7 @@ def cases(build, scratch):
     artifact, levels, outputs, interpreted = (folder / name for name in ("model.npa", "levels", "outputs.npz", "interpreted.npz"))
 
     def commands(*options):
-        return [[tools / "npuc", "compile", model, f"--target={GPU}", *options, f"--dump-dir={levels}", "-o", artifact],
+        return [[tools / "npuc", "compile", model, f"--target={GPU}", f"--ptxas={ptxas.find() or 'none'}", *options, f"--dump-dir={levels}", "-o", artifact],
                 [tools / "npurun", artifact, f"--inputs={inputs}", f"--outputs={outputs}", "--device=ptx-sim"]]
 
     def counted():

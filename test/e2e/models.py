@@ -11,6 +11,7 @@ import sys
 
 import numpy as np
 import onnxruntime
+from onnx import helper
 
 import counts
 import ptxas
@@ -43,6 +44,13 @@ LARGE_FOR = ["toy", GPU]
 def call(command):
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", timeout=300)
     return done.returncode, done.stdout[-2000:]
+
+
+def onnx_model(nodes, inputs, outputs, constants=()):
+    """A model of `nodes`. `inputs` and `outputs` are arrays of their types and shapes by name, `constants` its initializers."""
+    value = lambda name, array: helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
+    graph = helper.make_graph(nodes, "main", [value(*one) for one in inputs.items()], [value(*one) for one in outputs.items()], constants)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
 
 
 def error_of(outputs, expected):

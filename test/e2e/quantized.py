@@ -122,11 +122,8 @@ def product(a, b, scales, zeros):
     if b.ndim == 2:
         made.append(onnx.numpy_helper.from_array(b, "b"))
     node = onnx.helper.make_node("QLinearMatMul", parts[:6] + parts[7:], ["c"], name="product")
-    value = lambda name, array: onnx.helper.make_tensor_value_info(name, onnx.helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
     inputs = {"a": a} | ({"b": b} if b.ndim > 2 else {})
-    result = np.empty((*a.shape[:-1], b.shape[-1]), a.dtype)
-    graph = onnx.helper.make_graph([node], "main", [value(*one) for one in inputs.items()], [value("c", result)], made)
-    return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 21)], ir_version=10), inputs
+    return models.onnx_model([node], inputs, {"c": np.empty((*a.shape[:-1], b.shape[-1]), a.dtype)}, made), inputs
 
 
 def products(tools, scratch):
