@@ -5,7 +5,6 @@
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
-#include "mlir/IR/Matchers.h"
 #include "llvm/ADT/SetVector.h"
 
 #include <cmath>
@@ -93,9 +92,8 @@ bool isExact(Value tensor) {
 void addAsFloats(linalg::GenericOp op) {
   Block *body = op.getBody();
   auto isExactOperand = [&](Value value) {
-    auto argument = dyn_cast<BlockArgument>(value);
-    return argument && argument.getArgNumber() < op.getNumDpsInputs() &&
-           isExact(op->getOperand(argument.getArgNumber()));
+    OpOperand *input = inputOf(op, value);
+    return input && isExact(input->get());
   };
   for (auto convert : llvm::make_early_inc_range(body->getOps<arith::SIToFPOp>())) {
     auto sum = convert.getIn().getDefiningOp<arith::AddIOp>();
@@ -168,12 +166,6 @@ private:
     };
     return isa<arith::AddFOp, arith::SubFOp>(inner) &&
            (llvm::any_of(inner.getOperands(), numberOf) || llvm::all_of(inner.getOperands(), isFast));
-  }
-
-  static std::optional<double> numberOf(Value value) {
-    APFloat number(0.0f);
-    return matchPattern(value, m_ConstantFloat(&number)) ? std::optional(number.convertToDouble())
-                                                         : std::nullopt;
   }
 
   /// A number that the type has with all its bits.

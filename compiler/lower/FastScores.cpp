@@ -12,7 +12,6 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
-#include "mlir/IR/Matchers.h"
 
 using namespace mlir;
 using namespace npuc;
@@ -26,20 +25,6 @@ constexpr double outOfReach = -1024;
 
 Value resultOf(GenericOp op) {
   return op.getBody()->getTerminator()->getOperand(0);
-}
-
-/// The input of `op` that a value in its body is an element of.
-OpOperand *inputOf(GenericOp op, Value value) {
-  auto argument = dyn_cast<BlockArgument>(value);
-  return argument && argument.getOwner() == op.getBody() && argument.getArgNumber() < op.getNumDpsInputs()
-             ? op.getDpsInputOperand(argument.getArgNumber())
-             : nullptr;
-}
-
-std::optional<double> numberOf(Value value) {
-  APFloat number(0.0f);
-  return matchPattern(value, m_ConstantFloat(&number)) ? std::optional(number.convertToDouble())
-                                                       : std::nullopt;
 }
 
 /// One of two numbers, each of which leaves a score as it is or puts it out of reach.

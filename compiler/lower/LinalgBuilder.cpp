@@ -7,6 +7,7 @@
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Dialect/Utils/ReshapeOpsUtils.h"
+#include "mlir/IR/Matchers.h"
 
 #include <cmath>
 #include <limits>
@@ -360,6 +361,19 @@ Value LinalgBuilder::splat(RankedTensorType type, double value) {
                                                : TypedAttr(inner.getIntegerAttr(element, int64_t(value)));
     return arith::ConstantOp::create(inner, loc, number);
   });
+}
+
+OpOperand *npuc::lower::inputOf(linalg::LinalgOp op, Value value) {
+  auto argument = dyn_cast<BlockArgument>(value);
+  return argument && argument.getOwner() == op.getBlock() && argument.getArgNumber() < op.getNumDpsInputs()
+             ? op.getDpsInputOperand(argument.getArgNumber())
+             : nullptr;
+}
+
+std::optional<double> npuc::lower::numberOf(Value value) {
+  APFloat number(0.0f);
+  return matchPattern(value, m_ConstantFloat(&number)) ? std::optional(number.convertToDouble())
+                                                       : std::nullopt;
 }
 
 Value npuc::lower::withoutReshapes(Value value) {

@@ -20,6 +20,12 @@ inline llvm::SmallVector<unsigned> upTo(unsigned n) {
 /// The tensor that `value` is a reshape of.
 mlir::Value withoutReshapes(mlir::Value value);
 
+/// The input of `op` that a value in its body is an element of; null if it is none.
+mlir::OpOperand *inputOf(mlir::linalg::LinalgOp op, mlir::Value value);
+
+/// The number that a float constant in a body is.
+std::optional<double> numberOf(mlir::Value value);
+
 using Scalars = llvm::ArrayRef<mlir::Value>;
 /// Computes with scalars; floats come and go as f32, in reductions integers as i32.
 using ScalarBody = llvm::function_ref<mlir::Value(mlir::OpBuilder &, mlir::Location, Scalars)>;

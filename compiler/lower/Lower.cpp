@@ -633,6 +633,13 @@ void npuc::lower::setFloatType(func::FuncOp function, FloatType type, Narrowed n
   }
 }
 
+bool npuc::lower::isConstant(BlockArgument argument) {
+  auto function = dyn_cast<func::FuncOp>(argument.getOwner()->getParentOp());
+  auto role =
+      function ? function.getArgAttrOfType<StringAttr>(argument.getArgNumber(), roleAttr) : StringAttr();
+  return role && role.getValue() == "constant";
+}
+
 LogicalResult npuc::lower::lowerToLinalg(func::FuncOp function) {
   Lowering lowering(function);
   if (failed(lowering.run()))

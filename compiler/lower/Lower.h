@@ -10,6 +10,8 @@ namespace npuc::lower {
 /// Names of attributes of the lowered function's arguments: the buffer's name, its role ("input", "output",
 /// "constant", "state"), and of a constant its value, a dense tensor or an nn handle.
 inline constexpr llvm::StringLiteral nameAttr = "npu.name", roleAttr = "npu.role", valueAttr = "npu.value";
+/// `argument` is one of a lowered function and a constant.
+bool isConstant(mlir::BlockArgument argument);
 /// Of an input or output whose elements have fewer bits than in the model: the type that the model declares.
 inline constexpr llvm::StringLiteral narrowedAttr = "nn.narrowed";
 

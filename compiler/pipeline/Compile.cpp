@@ -317,15 +317,15 @@ bool Compilation::State::toPtx(Diagnostics &diagnostics) {
   if (failed(program))
     return false;
   kernels = std::move(*program);
-  if (options.ptxas.empty()) {
-    predictions = cuda::predict(*kernels, {}, target);
-    return true;
+  std::vector<cuda::AssembledKernel> known;
+  if (!options.ptxas.empty()) {
+    assembled = cuda::assemble(options.ptxas, kernels->ptx, target.gpu().compute_capability(), diagnostics);
+    if (!assembled)
+      return false;
+    warnOfSpills(*kernels, *assembled, diagnostics);
+    known = assembled->kernels;
   }
-  assembled = cuda::assemble(options.ptxas, kernels->ptx, target.gpu().compute_capability(), diagnostics);
-  if (!assembled)
-    return false;
-  warnOfSpills(*kernels, *assembled, diagnostics);
-  predictions = cuda::predict(*kernels, assembled->kernels, target);
+  predictions = cuda::predict(*kernels, known, target);
   return true;
 }
 

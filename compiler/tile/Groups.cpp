@@ -1,3 +1,4 @@
+#include "compiler/lower/Lower.h"
 #include "compiler/tile/Loops.h"
 #include "compiler/tile/Plan.h"
 #include "dialects/nn/IR/NodeName.h"
@@ -126,12 +127,7 @@ bool npuc::tile::isConstantTensor(Value value) {
       return false;
     value = op->getOperand(0);
   }
-  auto argument = cast<BlockArgument>(value);
-  auto function = dyn_cast<func::FuncOp>(argument.getOwner()->getParentOp());
-  if (!function)
-    return false;
-  auto role = function.getArgAttrOfType<StringAttr>(argument.getArgNumber(), "npu.role");
-  return role && role.getValue() == "constant";
+  return lower::isConstant(cast<BlockArgument>(value));
 }
 
 llvm::SmallBitVector npuc::tile::columnLoops(LinalgOp op) {

@@ -4,6 +4,7 @@
 // score of all: it is found first, by a product of its own. A warp has 16 rows; scores never leave its
 // registers.
 #include "backends/cuda/codegen/Epilogue.h"
+#include "compiler/lower/LinalgBuilder.h"
 
 #include "mlir/Dialect/Math/IR/Math.h"
 
@@ -47,13 +48,11 @@ bool isExponential(LinalgOp op, Value masked, Value greatest) {
   auto difference = exp ? exp.getOperand().getDefiningOp<arith::SubFOp>() : arith::SubFOp();
   if (!difference)
     return false;
-  auto inputOf = [&](Value value) -> Value {
-    auto argument = dyn_cast<BlockArgument>(widened(value));
-    return argument && argument.getOwner() == body && argument.getArgNumber() < op.getNumDpsInputs()
-               ? op.getDpsInputs()[argument.getArgNumber()]
-               : Value();
+  auto reads = [&](Value value, Value tensor) {
+    OpOperand *input = lower::inputOf(op, widened(value));
+    return input && input->get() == tensor;
   };
-  return inputOf(difference.getLhs()) == masked && inputOf(difference.getRhs()) == greatest;
+  return reads(difference.getLhs(), masked) && reads(difference.getRhs(), greatest);
 }
 
 template <typename Combiner>
@@ -146,24 +145,22 @@ public:
     if (!s.isOnline) {
       overBlocks(greatest, [&](Value first) { findGreatest(first, greatest); });
       for (Value &value : greatest)
-        value = overKeys<arith::MaximumFOp>(value);
+        value = overKeys(value, [&](Value x, Value y) { return greater(x, y); });
       carried.clear();
     }
-    carried.append(2, zeroOf(sumType));
-    carried.append(head / 8 * 4, zeroOf(typeOfSums(pv)));
+    carried.append(2, e.zero(sumType));
+    carried.append(head / 8 * 4, e.zero(pv.sumType()));
     overBlocks(carried, [&](Value first) { block(first, greatest, carried); });
     finish(ArrayRef(carried).drop_front(s.isOnline ? 2 : 0));
     return success();
   }
 
 private:
-  Type typeOfSums(const Product &p) { return p.isFloat() ? Type(e.b.getF32Type()) : Type(e.b.getI32Type()); }
-  Value zeroOf(Type type) { return arith::ConstantOp::create(e.b, e.loc, e.b.getZeroAttr(type)); }
+  Value greater(Value x, Value y) { return arith::MaximumFOp::create(e.b, e.loc, x, y); }
   /// Of the four threads that have a row's scores.
-  template <typename Combiner>
-  Value overKeys(Value value) {
+  Value overKeys(Value value, llvm::function_ref<Value(Value, Value)> combine) {
     for (unsigned mask : {1u, 2u})
-      value = Combiner::create(e.b, e.loc, value, e.shuffleXor(value, mask));
+      value = combine(value, e.shuffleXor(value, mask));
     return value;
   }
   /// Runs `body` for each block of keys, by its first, with `carried` from one to the next.
@@ -208,7 +205,7 @@ private:
     for (int64_t half = 0; half < 2; ++half)
       for (int64_t t = 0; t < keysOfBlock / 8; ++t)
         for (Value score : maskedScores(first, t, half, ArrayRef(scores).slice(t * 4 + half * 2, 2)))
-          greatest[half] = arith::MaximumFOp::create(e.b, e.loc, greatest[half], score);
+          greatest[half] = greater(greatest[half], score);
   }
 
   /// One block of keys from `first` on. `carried`: of the thread's two rows the greatest score, if it is
@@ -258,8 +255,8 @@ private:
     Value greatest = carried[half];
     for (int64_t t = 0; t < keysOfBlock / 8; ++t)
       for (Value score : masked[t * 2 + half])
-        greatest = arith::MaximumFOp::create(e.b, e.loc, greatest, score);
-    greatest = overKeys<arith::MaximumFOp>(greatest);
+        greatest = greater(greatest, score);
+    greatest = overKeys(greatest, [&](Value x, Value y) { return greater(x, y); });
     // Where all scores so far are −∞, they count as 0 of something finite.
     Value isNone = arith::CmpFOp::create(e.b, e.loc, arith::CmpFPredicate::OEQ, greatest,
                                          e.f32(-std::numeric_limits<float>::infinity()));
@@ -279,19 +276,18 @@ private:
       value = isa<FloatType>(sumType) ? arith::ExtFOp::create(e.b, e.loc, sumType, value).getResult()
               : widensUnsigned        ? arith::ExtUIOp::create(e.b, e.loc, sumType, value).getResult()
                                       : arith::ExtSIOp::create(e.b, e.loc, sumType, value).getResult();
-    return isa<FloatType>(sumType) ? arith::AddFOp::create(e.b, e.loc, sum, value).getResult()
-                                   : arith::AddIOp::create(e.b, e.loc, sum, value).getResult();
+    return e.sum(sum, value);
   }
 
   /// Keys beyond the last weigh nothing.
   void countOnlyKeys(Value first, int64_t t, Lanes &lanes) {
     if (keys % keysOfBlock)
       for (auto [i, weight] : llvm::enumerate(lanes))
-        weight = e.select(e.less(e.add(keyAt(first, t), int64_t(i)), keys), weight, zeroOf(weight.getType()));
+        weight = e.select(e.less(e.add(keyAt(first, t), int64_t(i)), keys), weight, e.zero(weight.getType()));
   }
 
   SmallVector<Value> multiplyKeys() {
-    SmallVector<Value> scores(keysOfBlock / 8 * 4, zeroOf(typeOfSums(qk)));
+    SmallVector<Value> scores(keysOfBlock / 8 * 4, e.zero(qk.sumType()));
     for (int64_t step = 0; step < steps; ++step) {
       Value a = at(step * rowsOfBlock * rowBytes), b = at(keysBegin + step * keysOfBlock * rowBytes);
       for (int64_t part = 0; part < rowBytes / stepBytes; ++part) {
@@ -379,8 +375,7 @@ private:
     e.barrier(); // Nobody needs the values.
     tile.leave(e, memory, sums.drop_front(2), warpRow, 1, e.index(0), lane);
     for (int64_t half = 0; half < 2; ++half) {
-      Value sum =
-          isa<FloatType>(sumType) ? overKeys<arith::AddFOp>(sums[half]) : overKeys<arith::AddIOp>(sums[half]);
+      Value sum = overKeys(sums[half], [&](Value x, Value y) { return e.sum(x, y); });
       Value row = e.add(warpRow, e.add(e.div(lane, 4), half * 8));
       e.when(e.less(e.rem(lane, 4), 1), [&] { e.store(sum, sumAt(row), 4); });
     }

@@ -113,9 +113,7 @@ private:
         loadStep(e.index(step), e.index(step));
       NVVM::CpAsyncCommitGroupOp::create(e.b, e.loc);
     }
-    Type sumType = p.isFloat() ? Type(e.b.getF32Type()) : Type(e.b.getI32Type());
-    Value zero = arith::ConstantOp::create(e.b, e.loc, e.b.getZeroAttr(sumType));
-    SmallVector<Value> sums(tilesOfWarpM() * tilesOfWarpN() * 4, zero);
+    SmallVector<Value> sums(tilesOfWarpM() * tilesOfWarpN() * 4, e.zero(p.sumType()));
     auto loop = scf::ForOp::create(e.b, e.loc, e.index(0), e.index(steps), e.index(1), sums);
     {
       OpBuilder::InsertionGuard guard(e.b);

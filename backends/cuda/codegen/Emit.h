@@ -32,6 +32,12 @@ struct Emit {
   Value f32(float value) const {
     return mlir::arith::ConstantFloatOp::create(b, loc, b.getF32Type(), llvm::APFloat(value));
   }
+  Value zero(mlir::Type type) const { return mlir::arith::ConstantOp::create(b, loc, b.getZeroAttr(type)); }
+  /// Of two floats, rounded once, or of two integers, which wrap.
+  Value sum(Value x, Value y) const {
+    return mlir::isa<mlir::FloatType>(x.getType()) ? mlir::arith::AddFOp::create(b, loc, x, y).getResult()
+                                                   : mlir::arith::AddIOp::create(b, loc, x, y).getResult();
+  }
   Value toI32(Value index) const { return mlir::arith::IndexCastOp::create(b, loc, b.getI32Type(), index); }
   Value toIndex(Value i32) const { return mlir::arith::IndexCastOp::create(b, loc, b.getIndexType(), i32); }
 

@@ -78,7 +78,7 @@ void TileOfSums::finish(Kernel &kernel, const tile::Group &group, LinalgOp contr
   if (sizeN % columns)
     require(e.less(n, sizeN));
   e.when(inside, [&] {
-    Type type = product.isFloat() ? Type(e.b.getF32Type()) : Type(e.b.getI32Type());
+    Type type = product.sumType();
     Lanes sums;
     for (int64_t first = 0, width = std::min<int64_t>(lanes, 4); first < lanes; first += width) {
       Value at = placeOf(e, row, e.add(column, first));
@@ -90,8 +90,7 @@ void TileOfSums::finish(Kernel &kernel, const tile::Group &group, LinalgOp contr
           sums.append(own);
         else
           for (auto [sum, value] : llvm::zip_equal(MutableArrayRef(sums).drop_front(first), own))
-            sum = product.isFloat() ? arith::AddFOp::create(e.b, e.loc, sum, value).getResult()
-                                    : arith::AddIOp::create(e.b, e.loc, sum, value).getResult();
+            sum = e.sum(sum, value);
       }
     }
     rowAt(m, loops);

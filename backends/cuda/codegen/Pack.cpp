@@ -21,11 +21,7 @@ namespace {
 /// The argument that a tensor is all the elements of, in another shape, if that is a constant.
 BlockArgument constantOf(Value tensor) {
   auto argument = dyn_cast<BlockArgument>(lower::withoutReshapes(tensor));
-  if (!argument)
-    return {};
-  auto function = cast<func::FuncOp>(argument.getOwner()->getParentOp());
-  auto role = function.getArgAttrOfType<StringAttr>(argument.getArgNumber(), lower::roleAttr);
-  return role && role.getValue() == "constant" ? argument : BlockArgument();
+  return argument && lower::isConstant(argument) ? argument : BlockArgument();
 }
 
 /// Whether a dimension of an operand runs along loops of k alone.
@@ -105,23 +101,6 @@ Value constantLike(BlockArgument argument, RankedTensorType type, TypedAttr valu
   unsigned last = function.getNumArguments();
   (void)function.insertArgument(last, type, attributes.getDictionary(type.getContext()), argument.getLoc());
   return function.getArgument(last);
-}
-
-Value transposedActivation(OpBuilder &b, Location loc, Value tensor, RankedTensorType type,
-                           ArrayRef<int64_t> order) {
-  Value empty = tensor::EmptyOp::create(b, loc, type.getShape(), type.getElementType());
-  SmallVector<unsigned> loops(order.size());
-  for (auto [loop, dim] : llvm::enumerate(order))
-    loops[dim] = unsigned(loop);
-  SmallVector<AffineMap> maps = {
-      AffineMap::getMultiDimMapWithTargets(unsigned(order.size()), loops, b.getContext()),
-      b.getMultiDimIdentityMap(unsigned(order.size()))};
-  SmallVector<utils::IteratorType> kinds(order.size(), utils::IteratorType::parallel);
-  return linalg::GenericOp::create(b, loc, type, tensor, empty, maps, kinds,
-                                   [](OpBuilder &inner, Location loc, ValueRange values) {
-                                     linalg::YieldOp::create(inner, loc, values[0]);
-                                   })
-      .getResult(0);
 }
 
 /// Rows of `shape`'s last `inner` dimensions as the first elements of rows of `whole`'s last dimension.
@@ -239,7 +218,7 @@ void npuc::cuda::packOperands(func::FuncOp function, const Machine &machine) {
       operand->set(constant ? constantLike(constant, type,
                                            nn::TransposedAttr::get(b.getContext(), valueOf(constant, viewed),
                                                                    *order, type))
-                            : transposedActivation(b, op.getLoc(), operand->get(), type, *order));
+                            : LinalgBuilder(b, op.getLoc()).transpose(operand->get(), *order));
       SmallVector<AffineMap> maps = op.getIndexingMapsArray();
       maps[input] = AffineMap::get(maps[input].getNumDims(), 0,
                                    applyPermutation(maps[input].getResults(), *order), b.getContext());
@@ -261,9 +240,7 @@ void npuc::cuda::packOperands(func::FuncOp function, const Machine &machine) {
   for (Operation &op : llvm::make_early_inc_range(llvm::reverse(function.front())))
     if (isa<tensor::ExpandShapeOp, tensor::CollapseShapeOp>(op) && op.use_empty())
       op.erase();
-  for (unsigned i = function.getNumArguments(); i-- > 0;) {
-    auto role = function.getArgAttrOfType<StringAttr>(i, lower::roleAttr);
-    if (role && role.getValue() == "constant" && function.getArgument(i).use_empty())
+  for (unsigned i = function.getNumArguments(); i-- > 0;)
+    if (lower::isConstant(function.getArgument(i)) && function.getArgument(i).use_empty())
       (void)function.eraseArgument(i);
-  }
 }

@@ -127,6 +127,11 @@ std::optional<OperandView> npuc::cuda::viewOf(LinalgOp op, unsigned input) {
   return view;
 }
 
+Type Product::sumType() const {
+  Builder b(elementA.getContext());
+  return isFloat() ? Type(b.getF32Type()) : Type(b.getI32Type());
+}
+
 int64_t Product::elementsOfRow() const {
   return rowBytes / a.elementBytes;
 }

@@ -49,6 +49,8 @@ struct Product {
   mlir::Type elementA, elementB;
 
   bool isFloat() const { return mlir::isa<mlir::FloatType>(elementA); }
+  /// f32, or of integers i32.
+  mlir::Type sumType() const;
   /// Of 16 columns that tensor cores get, the first eight are those of even number: bytes come transposed to
   /// registers only as pairs of columns.
   bool interleavesColumns() const { return b.rowsAreK && b.elementBytes == 1; }

@@ -40,7 +40,7 @@ uint64_t sectorsOf(const MemoryAccess &access, uint32_t lanes, Warp &warp) {
           lanes &= ~(uint32_t{1} << lane);
   const auto &addresses = warp.of(access.pointer);
   if (!addresses) // Gathered: each lane elsewhere.
-    return unsigned(popcount(lanes)) * ((access.bytes + sectorBytes - 1) / sectorBytes);
+    return unsigned(popcount(lanes)) * divideCeil(access.bytes, sectorBytes);
   SmallVector<uint64_t, 64> sectors;
   for (unsigned lane = 0; lane < 32; ++lane)
     if (lanes >> lane & 1)

@@ -88,7 +88,7 @@ Cost Instructions::costOf(const Instruction &instruction) const {
   case Instruction::Store: {
     const MemoryAccess global = globalAccessOf(instruction);
     const uint64_t bytes = global.pointer ? global.bytes : sharedBytesOf(instruction);
-    return {double((std::max<uint64_t>(bytes, 1) + greatestAccess - 1) / greatestAccess),
+    return {double(divideCeil(std::max<uint64_t>(bytes, 1), greatestAccess)),
             global.pointer ? Pipe::Global : Pipe::Shared};
   }
   case Instruction::FNeg:

@@ -2,6 +2,8 @@
 
 #include "backends/npu/target/Target.h"
 
+#include "llvm/Support/MathExtras.h"
+
 #include <algorithm>
 #include <cmath>
 #include <numeric>
@@ -12,8 +14,14 @@ namespace {
 /// As CUDA gives registers to a warp, whatever the GPU.
 constexpr uint64_t warpSize = 32, registersAtOnce = 256;
 
-uint64_t divideUp(uint64_t a, uint64_t b) {
-  return (a + b - 1) / b;
+/// On all multiprocessors, at their peak.
+double tensorCycles(const Work &work, const target::TargetDescription &target) {
+  double cycles = 0;
+  for (size_t i = 0; i < elementTypeCount; ++i)
+    if (work.multiplyAdds[i] > 0)
+      cycles += static_cast<double>(work.multiplyAdds[i]) /
+                target::peakMacsPerCycle(target, static_cast<ElementType>(i));
+  return cycles;
 }
 
 } // namespace
@@ -37,7 +45,8 @@ std::string_view name(Bound bound) {
 unsigned blocksPerCore(const Geometry &geometry, unsigned registers,
                        const target::TargetDescription &target) {
   const target::Gpu &gpu = target.gpu();
-  const uint64_t ofWarp = divideUp(std::max(registers, 1u) * warpSize, registersAtOnce) * registersAtOnce;
+  const uint64_t ofWarp =
+      llvm::divideCeil(std::max(registers, 1u) * warpSize, registersAtOnce) * registersAtOnce;
   const uint64_t least =
       std::min({uint64_t{gpu.blocks_per_core()}, gpu.threads_per_core() / (geometry.warps() * warpSize),
                 gpu.registers_per_core() / ofWarp / geometry.warps(),
@@ -52,18 +61,14 @@ Prediction predict(const Work &work, const Geometry &geometry, unsigned register
   result.blocksPerCore = blocksPerCore(geometry, result.registers, target);
   const double cores = target::coreCount(target), slices = target.topology().slices_per_core();
   // The multiprocessor with most blocks ends last.
-  const uint64_t blocks = divideUp(geometry.blocks(), target::coreCount(target));
+  const uint64_t blocks = llvm::divideCeil(geometry.blocks(), target::coreCount(target));
   const double share = static_cast<double>(blocks) / static_cast<double>(geometry.blocks());
   // A warp stays in one of its parts.
   const double warps =
       static_cast<double>(std::min<uint64_t>(blocks, result.blocksPerCore)) * geometry.warps();
   const double busy = std::min(1.0, warps / slices);
 
-  double tensor = 0;
-  for (size_t i = 0; i < elementTypeCount; ++i)
-    if (work.multiplyAdds[i] > 0)
-      tensor += static_cast<double>(work.multiplyAdds[i]) * share * cores / busy /
-                target::peakMacsPerCycle(target, static_cast<ElementType>(i));
+  const double tensor = tensorCycles(work, target) * share * cores / busy;
   auto lanes = [&](ElementType type) { return target::peakVectorOpsPerCycle(target, type) / cores * busy; };
   const double issue =
       share * std::max({work.instructions / (slices * busy), work.floats * warpSize / lanes(ElementType::F32),
@@ -74,7 +79,8 @@ Prediction predict(const Work &work, const Geometry &geometry, unsigned register
                         ? std::max(work.l2Bytes() * share / target.shared().bytes_per_cycle_per_core(),
                                    work.l2Bytes() / target.shared().bytes_per_cycle())
                         : 0;
-  const double latency = static_cast<double>(divideUp(blocks, result.blocksPerCore)) * work.blockCycles;
+  const double latency =
+      static_cast<double>(llvm::divideCeil(blocks, result.blocksPerCore)) * work.blockCycles;
   const double perMicrosecond = clock * 1e3; // cycles
   const std::pair<double, Bound> terms[] = {
       {tensor / perMicrosecond, Bound::Tensor},
@@ -91,12 +97,7 @@ Prediction predict(const Work &work, const Geometry &geometry, unsigned register
 }
 
 double busyMicroseconds(const Work &work, double clock, const target::TargetDescription &target) {
-  double tensor = 0;
-  for (size_t i = 0; i < elementTypeCount; ++i)
-    if (work.multiplyAdds[i] > 0)
-      tensor += static_cast<double>(work.multiplyAdds[i]) /
-                target::peakMacsPerCycle(target, static_cast<ElementType>(i));
-  return std::max(tensor, work.instructions / target::sliceCount(target)) / (clock * 1e3);
+  return std::max(tensorCycles(work, target), work.instructions / target::sliceCount(target)) / (clock * 1e3);
 }
 
 } // namespace npuc::cuda
