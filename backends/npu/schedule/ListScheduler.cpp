@@ -12,69 +12,66 @@ namespace {
 template <typename T>
 using LeastFirst = std::priority_queue<T, std::vector<T>, std::greater<T>>;
 
-// The on-chip memories and who waits for room in them.
+// Room in the on-chip memories and who waits for it.
 class Memories {
 public:
-  Memories(const Plan &plan, const Attempt &attempt, std::vector<int64_t> &addresses)
-      : plan_(plan), addresses_(addresses), isPlaced_(plan.lives.size()), users_(plan.lives.size()) {
+  Memories(const Plan &plan, const Attempt &attempt, const int64_t &now,
+           std::vector<std::pair<int64_t, int64_t>> &lives)
+      : plan_(plan), now_(now), lives_(lives), isPlaced_(plan.lives.size()), users_(plan.lives.size()) {
     const uint32_t count = memoryCount(plan.problem.limits);
     for (uint32_t m = 0; m < count; ++m) {
       const int64_t capacity = memoryAt(plan.problem.limits, m).capacity;
-      free_.emplace_back(capacity);
+      free_.push_back(capacity);
       reservations_.emplace_back(plan.need[m], capacity,
                                  static_cast<int64_t>(double(capacity) * attempt.aheadShare));
     }
     for (size_t b = 0; b < users_.size(); ++b)
       users_[b] = plan.lives[b].users;
-    waiting_.resize(count + 1);
+    waiting_.resize(count);
+    isChanged_.resize(count);
   }
 
-  /// Places the operation's buffers; otherwise none of them, and the operation waits until there may be room.
+  /// Gives the operation's buffers room; otherwise none of them, and it waits until there may be some.
   bool admit(uint32_t operation) {
-    const uint32_t line = place(operation);
-    if (line == isa::none)
+    const uint32_t memory = place(operation);
+    if (memory == isa::none)
       return true;
-    waiting_[line].push({plan_.position[operation], operation});
+    waiting_[memory].push({plan_.position[operation], operation});
     return false;
   }
 
   void finish(uint32_t operation) {
     for (uint32_t b : plan_.buffers[operation])
-      if (--users_[b] == 0)
-        release(b);
+      if (--users_[b] == 0) {
+        reservations_[plan_.lives[b].memory].release(plan_.lives[b].turn);
+        free_[plan_.lives[b].memory] += plan_.lives[b].bytes;
+        markChanged(plan_.lives[b].memory);
+        lives_[b].second = now_;
+      }
   }
 
   /// Admits those who waited and now find room: calls onAdmitted for each.
   template <typename OnAdmitted>
   void admitWaiting(OnAdmitted onAdmitted) {
     while (!changed_.empty()) {
-      const uint32_t line = changed_.back();
+      const uint32_t memory = changed_.back();
       changed_.pop_back();
-      isChanged_[line] = false;
-      serve(line, onAdmitted);
+      isChanged_[memory] = false;
+      serve(memory, onAdmitted);
     }
-  }
-
-  /// Looks at every line again.
-  void wakeAll() {
-    for (uint32_t line = 0; line < waiting_.size(); ++line)
-      markChanged(line);
   }
 
 private:
   using Waiting = std::pair<uint32_t, uint32_t>; // position, operation
 
-  // Buffers with one address on several cores wait in a line of their own, which any change serves.
-  uint32_t groupLine() const { return static_cast<uint32_t>(waiting_.size()) - 1; }
-
   template <typename OnAdmitted>
-  void serve(uint32_t line, OnAdmitted &onAdmitted) {
-    while (!waiting_[line].empty()) {
-      const Waiting head = waiting_[line].top();
-      const uint32_t other = place(head.second, line);
-      if (other == line)
+  void serve(uint32_t memory, OnAdmitted &onAdmitted) {
+    while (!waiting_[memory].empty()) {
+      const Waiting head = waiting_[memory].top();
+      const uint32_t other = place(head.second);
+      if (other == memory)
         return;
-      waiting_[line].pop();
+      waiting_[memory].pop();
       if (other == isa::none)
         onAdmitted(head.second);
       else
@@ -82,92 +79,58 @@ private:
     }
   }
 
-  void markChanged(uint32_t line) {
-    if (isChanged_.size() != waiting_.size())
-      isChanged_.resize(waiting_.size());
-    if (!waiting_[line].empty() && !isChanged_[line]) {
-      isChanged_[line] = true;
-      changed_.push_back(line);
+  void markChanged(uint32_t memory) {
+    if (!waiting_[memory].empty() && !isChanged_[memory]) {
+      isChanged_[memory] = true;
+      changed_.push_back(memory);
     }
   }
 
-  // Returns the line to wait in, `none` if all is placed. `line`: the operation is at the head of that line.
-  uint32_t place(uint32_t operation, uint32_t line = isa::none) {
+  // Returns the memory whose line it waits in, `none` if all is placed.
+  uint32_t place(uint32_t operation) {
     placedNow_.clear();
-    for (const uint32_t &b : plan_.buffers[operation]) {
-      if (isPlaced_[b])
+    for (const uint32_t &leader : plan_.buffers[operation]) {
+      if (isPlaced_[leader])
         continue;
-      const uint32_t failed = placeUnit(plan_.placedWith(b), plan_.position[operation], line);
-      if (failed == isa::none)
-        continue;
-      while (!placedNow_.empty()) {
-        undo(placedNow_.back());
-        placedNow_.pop_back();
+      for (uint32_t b : plan_.placedWith(leader)) {
+        const Plan::Life &life = plan_.lives[b];
+        const bool isTurn =
+            waiting_[life.memory].empty() || waiting_[life.memory].top().first >= plan_.position[operation];
+        if (!isTurn || free_[life.memory] < life.bytes ||
+            !reservations_[life.memory].admits(life.turn, life.bytes)) {
+          undo();
+          return life.memory;
+        }
+        reservations_[life.memory].place(life.turn, life.bytes);
+        free_[life.memory] -= life.bytes;
+        isPlaced_[b] = true;
+        lives_[b].first = now_;
+        placedNow_.push_back(b);
       }
-      return failed;
     }
-    for (uint32_t b : placedNow_) {
+    for (uint32_t b : placedNow_)
       markChanged(plan_.lives[b].memory);
-      markChanged(groupLine());
-    }
     return isa::none;
   }
 
-  uint32_t placeUnit(std::span<const uint32_t> unit, uint32_t position, uint32_t line) {
-    const Plan::Life &life = plan_.lives[unit.front()];
-    const uint32_t failed = unit.size() > 1 ? groupLine() : life.memory;
-    if (failed != line && !waiting_[failed].empty() && waiting_[failed].top().first < position)
-      return failed;
-    memories_.clear();
-    for (uint32_t b : unit) {
-      const uint32_t memory = plan_.lives[b].memory;
-      if (!reservations_[memory].admits(plan_.lives[b].turn, life.bytes))
-        return failed;
-      memories_.push_back(&free_[memory]);
+  void undo() {
+    for (; !placedNow_.empty(); placedNow_.pop_back()) {
+      const uint32_t b = placedNow_.back();
+      reservations_[plan_.lives[b].memory].undo(plan_.lives[b].turn);
+      free_[plan_.lives[b].memory] += plan_.lives[b].bytes;
+      isPlaced_[b] = false;
     }
-    const auto address = bestFit(memories_, life.bytes, life.alignment, isLongLived(life));
-    if (!address)
-      return failed;
-    for (uint32_t b : unit) {
-      free_[plan_.lives[b].memory].take(*address, life.bytes);
-      reservations_[plan_.lives[b].memory].place(plan_.lives[b].turn, life.bytes);
-      addresses_[b] = *address;
-      isPlaced_[b] = true;
-      placedNow_.push_back(b);
-    }
-    return isa::none;
   }
-
-  // Buffers that outlive many others stand at the other end of the memory, where they do not cut up the
-  // holes.
-  bool isLongLived(const Plan::Life &life) const { return life.last - life.first > longLife; }
-
-  void undo(uint32_t b) {
-    const Plan::Life &life = plan_.lives[b];
-    free_[life.memory].give(addresses_[b], life.bytes);
-    reservations_[life.memory].undo(life.turn);
-    isPlaced_[b] = false;
-  }
-
-  void release(uint32_t b) {
-    const Plan::Life &life = plan_.lives[b];
-    free_[life.memory].give(addresses_[b], life.bytes);
-    reservations_[life.memory].release(life.turn);
-    markChanged(life.memory);
-    markChanged(groupLine());
-  }
-
-  static constexpr uint32_t longLife = 64; // operations
 
   const Plan &plan_;
-  std::vector<int64_t> &addresses_;
-  std::vector<FreeRanges> free_;
+  const int64_t &now_;
+  std::vector<std::pair<int64_t, int64_t>> &lives_;
   std::vector<Reservation> reservations_;
+  std::vector<int64_t> free_; // bytes of each memory
   std::vector<bool> isPlaced_, isChanged_;
-  std::vector<uint32_t> users_; // that are not done
-  std::vector<LeastFirst<Waiting>> waiting_;
+  std::vector<uint32_t> users_;              // that are not done
+  std::vector<LeastFirst<Waiting>> waiting_; // for each memory
   std::vector<uint32_t> changed_, placedNow_;
-  std::vector<const FreeRanges *> memories_;
 };
 
 class ListScheduler {
@@ -176,14 +139,12 @@ public:
       : plan_(plan), graph_(plan.problem.graph), limits_(plan.problem.limits), attempt_(attempt),
         predecessors_(attempt.predecessors ? *attempt.predecessors : plan.predecessors),
         successors_(transpose(predecessors_, graph_.operations.size())),
-        memories_(plan, attempt, result_.addresses) {
+        memories_(plan, attempt, now_, result_.lives) {
     const size_t count = graph_.operations.size();
     result_.slots.resize(count);
     result_.dmaClass.resize(count);
+    result_.lives.resize(plan.lives.size());
     result_.order.reserve(count);
-    result_.addresses.resize(graph_.buffers.size());
-    if (attempt.addresses)
-      result_.addresses = *attempt.addresses;
     missing_.resize(count);
     earliest_.resize(count);
     isDone_.resize(count);
@@ -255,15 +216,6 @@ private:
   // Starts all that can start now.
   void settle() {
     memories_.admitWaiting([&](uint32_t i) { enqueue(i); });
-    startReady();
-    if (events_.empty()) { // nothing runs: look at all who wait once more
-      memories_.wakeAll();
-      memories_.admitWaiting([&](uint32_t i) { enqueue(i); });
-      startReady();
-    }
-  }
-
-  void startReady() {
     for (uint32_t core : changed_) {
       cores_[core].isChanged = false;
       dispatch(cores_[core]);
@@ -274,7 +226,7 @@ private:
   void arrive(uint32_t i) {
     if (isEarly(i))
       early_.push({plan_.position[i], i});
-    else if (attempt_.addresses || memories_.admit(i))
+    else if (attempt_.predecessors || memories_.admit(i))
       enqueue(i);
   }
 
@@ -387,7 +339,7 @@ private:
 
   void finish(uint32_t i) {
     markChanged(graph_.cores[i]);
-    if (!attempt_.addresses)
+    if (!attempt_.predecessors)
       memories_.finish(i);
     advance(i);
     for (uint32_t s : successors_[i]) {

@@ -8,10 +8,11 @@
 namespace npuc::schedule {
 
 struct Timeline {
-  std::vector<Slot> slots;        ///< Of each operation.
-  std::vector<uint8_t> dmaClass;  ///< Of each operation.
-  std::vector<uint32_t> order;    ///< Operations as they start; all of them if the attempt went through.
-  std::vector<int64_t> addresses; ///< Of each on-chip buffer.
+  std::vector<Slot> slots;       ///< Of each operation.
+  std::vector<uint8_t> dmaClass; ///< Of each operation.
+  std::vector<uint32_t> order;   ///< Operations as they start.
+  /// Of each on-chip buffer: when it gets room, and when the last operation that uses it is done.
+  std::vector<std::pair<int64_t, int64_t>> lives;
   int64_t cycles = 0;
 };
 
@@ -32,12 +33,11 @@ struct Attempt {
   /// left to do before it is needed.
   int64_t horizon = noHorizon;
   Queues queues = Queues::Any;
-  /// If set, buffers have these addresses, and `predecessors` keeps those that share bytes apart.
-  const std::vector<int64_t> *addresses = nullptr;
+  /// If set, buffers have addresses already, and these predecessors keep those that share bytes apart.
   const Lists *predecessors = nullptr;
 };
 
-/// Stops early, with fewer operations in `order`, if a buffer finds no hole although nothing runs any more.
+/// When each operation runs, if in each memory the buffers that live at once have room, wherever they lie.
 Timeline listSchedule(const Plan &plan, const Attempt &attempt);
 
 } // namespace npuc::schedule

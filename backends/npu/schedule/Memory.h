@@ -1,35 +1,12 @@
-// One on-chip memory while a schedule is made: which bytes are free, and how many must stay so.
+// One on-chip memory while a schedule is made: how many bytes are free, and how many must stay so.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
-#include <map>
-#include <optional>
 #include <span>
 #include <vector>
 
 namespace npuc::schedule {
-
-/// Free address ranges of a memory.
-class FreeRanges {
-public:
-  explicit FreeRanges(int64_t bytes) {
-    if (bytes > 0)
-      free_[0] = bytes;
-  }
-  bool isFree(int64_t address, int64_t bytes) const;
-  void take(int64_t address, int64_t bytes);                         ///< They are free.
-  void give(int64_t address, int64_t bytes);                         ///< They are taken.
-  const std::map<int64_t, int64_t> &ranges() const { return free_; } ///< Start → end.
-
-private:
-  std::map<int64_t, int64_t> free_;
-};
-
-/// An address, a multiple of `alignment`, that is free in each of the memories: in the smallest hole that
-/// fits, at its start or, if `atEnd`, at its end; in a tie the least.
-std::optional<int64_t> bestFit(std::span<const FreeRanges *const> memories, int64_t bytes, int64_t alignment,
-                               bool atEnd);
 
 /// Values at positions 0 … size−1; adding to a range and the greatest of a range in logarithmic time.
 class RangeMaximum {

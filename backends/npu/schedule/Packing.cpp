@@ -96,9 +96,9 @@ private:
   // Moves a highest item, or one that lives beside it, to the front of the order, or swaps two; worse orders
   // are dropped.
   void climb() {
-    const size_t n = problem_.items.size();
+    const auto n = static_cast<int64_t>(problem_.items.size());
     std::minstd_rand random(1);
-    for (size_t work = 0; !isDone() && work < mostWork; work += n + 1) {
+    for (int64_t work = 0; !isDone() && work < problem_.climbing; work += n + 1) {
       std::vector<uint32_t> order = bestOrder_;
       const size_t highest = highestAt(order);
       const size_t other = random() % n;
@@ -123,8 +123,6 @@ private:
     };
     return std::find_if(order.begin(), order.end(), isHighest) - order.begin();
   }
-
-  static constexpr size_t mostWork = 200'000; // placements
 
   const PackingProblem &problem_;
   std::vector<int64_t> enough_; // of each memory: what would do

@@ -23,6 +23,7 @@ struct PackingProblem {
   uint32_t memories = 1;
   std::vector<int64_t> enough; ///< Bytes of each memory: a peak within them needs no search. Empty: 0.
   std::vector<Item> items;
+  int64_t climbing = 200'000; ///< Items that hill climbing may place.
 };
 
 struct PackingSolution {

@@ -46,8 +46,8 @@ std::string report(const Solution &solution, const Limits &limits, unsigned widt
     signals += std::count_if(stream.begin(), stream.end(),
                              [](const isa::Command &c) { return c.signal != isa::none; });
   put("cycles {}, lower bound {}; addresses {}; {} waits, {} signals\n", solution.cycles, solution.lowerBound,
-      solution.packedBeforehand ? "packed beforehand" : "found while scheduling",
-      solution.program.waits.size(), signals);
+      solution.packedBeforehand ? "packed beforehand" : "packed afterwards", solution.program.waits.size(),
+      signals);
   for (const MemoryUse &use : solution.memories)
     put("{} {}: {} of {} bytes, lower bound {}\n", isa::name(use.space), use.core, use.peak, use.capacity,
         use.bound);

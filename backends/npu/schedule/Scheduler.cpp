@@ -11,16 +11,23 @@
 namespace npuc::schedule {
 namespace {
 
-// Addresses for lifetimes in sequential order.
-struct Packed {
-  std::vector<int64_t> addresses;
-  Lists predecessors; // with those that keep apart what shares bytes
+// A half-open interval of any clock.
+using Span = std::pair<int64_t, int64_t>;
+
+// Where buffers lie.
+struct Placement {
+  std::vector<int64_t> addresses;     // of each buffer
+  std::vector<int64_t> peaks, bounds; // of each memory: the end of its highest buffer, and the least possible
+  bool fits = true;
 };
 
-PackingProblem sequentialLives(const Plan &plan, std::vector<uint32_t> &itemOf) {
+// Packs the buffers, which live for these spans; `climbs`: however long that takes.
+Placement placeBuffers(const Plan &plan, const std::vector<Span> &spans, bool climbs) {
   PackingProblem problem;
+  if (!climbs)
+    problem.climbing = 0;
   problem.memories = memoryCount(plan.problem.limits);
-  itemOf.assign(plan.lives.size(), isa::none);
+  std::vector<uint32_t> itemOf(plan.lives.size(), isa::none);
   for (uint32_t b = 0; b < plan.lives.size(); ++b) {
     const Plan::Life &life = plan.lives[b];
     if (!life.isUsed())
@@ -31,9 +38,37 @@ PackingProblem sequentialLives(const Plan &plan, std::vector<uint32_t> &itemOf) 
       problem.items.push_back({life.bytes, life.alignment, {}});
     }
     itemOf[b] = itemOf[leader];
-    problem.items[itemOf[b]].lives.push_back({life.memory, life.first, int64_t(life.last) + 1});
+    problem.items[itemOf[b]].lives.push_back({life.memory, spans[b].first, spans[b].second});
   }
-  return problem;
+  for (uint32_t m = 0; m < problem.memories; ++m)
+    problem.enough.push_back(memoryAt(plan.problem.limits, m).capacity);
+  PackingSolution solution = pack(problem);
+  Placement result{std::vector<int64_t>(plan.lives.size()), std::move(solution.peaks), lowerBounds(problem)};
+  for (uint32_t m = 0; m < problem.memories; ++m)
+    result.fits &= plan.need[m].empty() || result.peaks[m] <= problem.enough[m];
+  for (size_t b = 0; b < itemOf.size(); ++b)
+    if (itemOf[b] != isa::none)
+      result.addresses[b] = solution.addresses[itemOf[b]];
+  return result;
+}
+
+// In sequential order.
+std::optional<Placement> placeInOrder(const Plan &plan, Diagnostics &diagnostics) {
+  std::vector<Span> spans;
+  for (const Plan::Life &life : plan.lives)
+    spans.emplace_back(life.first, int64_t(life.last) + 1);
+  Placement placement = placeBuffers(plan, spans, true);
+  for (uint32_t m = 0; m < placement.peaks.size() && !placement.fits; ++m) {
+    const MemoryUse memory = memoryAt(plan.problem.limits, m);
+    if (!plan.need[m].empty() && placement.peaks[m] > memory.capacity)
+      diagnostics.error(plan.problem.graph.name,
+                        fmt::format("no placement of its buffers in the {} of core {} was found",
+                                    isa::name(memory.space), memory.core),
+                        fmt::format("{} bytes are needed, the least possible is {}, and {} are there",
+                                    placement.peaks[m], placement.bounds[m], memory.capacity),
+                        "use smaller tiles");
+  }
+  return placement.fits ? std::optional(std::move(placement)) : std::nullopt;
 }
 
 // Predecessors by bytes of memory, whichever buffers have them, in sequential order. (A buffer's uses keep
@@ -70,40 +105,9 @@ Lists predecessorsByAddress(const Plan &plan, const std::vector<int64_t> &addres
   return result;
 }
 
-std::optional<Packed> packSequential(const Plan &plan, Diagnostics &diagnostics) {
-  std::vector<uint32_t> itemOf;
-  PackingProblem problem = sequentialLives(plan, itemOf);
-  for (uint32_t m = 0; m < problem.memories; ++m)
-    problem.enough.push_back(memoryAt(plan.problem.limits, m).capacity);
-  const PackingSolution solution = pack(problem);
-  const auto bounds = lowerBounds(problem);
-  bool fit = true;
-  for (uint32_t m = 0; m < problem.memories; ++m) {
-    const MemoryUse memory = memoryAt(plan.problem.limits, m);
-    if (plan.need[m].empty() || solution.peaks[m] <= memory.capacity)
-      continue;
-    fit = false;
-    diagnostics.error(plan.problem.graph.name,
-                      fmt::format("no placement of its buffers in the {} of core {} was found",
-                                  isa::name(memory.space), memory.core),
-                      fmt::format("{} bytes are needed, the least possible is {}, and {} are there",
-                                  solution.peaks[m], bounds[m], memory.capacity),
-                      "use smaller tiles");
-  }
-  if (!fit)
-    return std::nullopt;
-  Packed packed;
-  packed.addresses.resize(plan.lives.size());
-  for (size_t b = 0; b < itemOf.size(); ++b)
-    if (itemOf[b] != isa::none)
-      packed.addresses[b] = solution.addresses[itemOf[b]];
-  packed.predecessors = predecessorsByAddress(plan, packed.addresses);
-  return packed;
-}
-
 // Attempts differ in how far loads run ahead: in the work that is left to do before they are needed, and in
 // the part of a memory that they may fill. Too little and engines wait for loads; too much and what is needed
-// next finds no room, or only in pieces. They also differ in whether loads may take all queues, and in the
+// next finds no room. They also differ in whether loads may take all queues, and in the
 // sequential order.
 constexpr std::array<int64_t, 6> horizons = {16384, 32768, 8192, noHorizon, 65536, 4096};
 constexpr std::array<double, 4> aheadShares = {1.0, 0.5, 0.75, 0.25};
@@ -118,71 +122,90 @@ constexpr size_t measuredOperations = 100'000;
 struct Candidate {
   const Plan *plan = nullptr;
   Timeline timeline;
+  std::vector<int64_t> addresses; // of each buffer
   bool packedBeforehand = false;
 };
 
-/// Of each plan's attempts the shortest ones, several if the program can be measured;
-/// those predicted to be shorter first.
+size_t hashOf(const std::vector<uint32_t> &order) {
+  return std::hash<std::string_view>()(
+      {reinterpret_cast<const char *>(order.data()), order.size() * sizeof(uint32_t)});
+}
+
+// Of each plan's attempts the shortest ones, several if the program can be measured; those predicted to be
+// shorter first.
 std::vector<Candidate> findTimelines(std::span<const Plan> plans, Diagnostics &diagnostics) {
   const Plan &written = plans.front();
   const size_t count = written.problem.graph.operations.size();
-  const size_t most =
-      written.problem.measure ? std::min(measuredPrograms, 1 + measuredOperations / (count + 1)) : 1;
   const int64_t bound = lowerBound(written);
-  auto isShorter = [](const Candidate &a, const Candidate &b) {
-    return a.timeline.cycles < b.timeline.cycles;
-  };
-  std::vector<std::vector<Candidate>> found(plans.size()); // of each plan, in order
-  auto attempt = [&](size_t plan, const Attempt &how) {
-    Candidate next{&plans[plan], listSchedule(plans[plan], how), how.addresses != nullptr};
-    std::vector<Candidate> &best = found[plan];
-    auto isSame = [&](const Candidate &other) {
-      return other.timeline.cycles == next.timeline.cycles && other.timeline.order == next.timeline.order;
-    };
-    if (next.timeline.order.size() != count || std::ranges::any_of(best, isSame))
-      return;
-    best.insert(std::upper_bound(best.begin(), best.end(), next, isShorter), std::move(next));
-    if (best.size() > most)
-      best.pop_back();
-  };
-  auto isShortest = [&](const std::vector<Candidate> &best) {
-    return best.size() == most && best.back().timeline.cycles <= bound;
-  };
   // Where each class has one queue, all are the same.
   const bool hasQueues =
       std::ranges::any_of(written.problem.limits.dma, [](const DmaLimit &dma) { return dma.queues > 1; });
+  // Timelines are quick to make and large to keep, and slow to find addresses for.
+  struct Listed {
+    size_t plan;
+    int64_t cycles;
+    size_t order;
+    Attempt how;
+  };
+  std::vector<Listed> listed;
+  std::vector<int64_t> shortest(plans.size(), std::numeric_limits<int64_t>::max());
   size_t left = 1 + attemptedOperations / (count + 1);
   for (int64_t horizon : horizons)
     for (double share : aheadShares)
       for (Queues queues : {Queues::Any, Queues::Apart, Queues::FirstIsKept})
         for (size_t plan = 0; plan < plans.size(); ++plan)
-          if (left > 0 && (hasQueues || queues == Queues::Any) && !isShortest(found[plan])) {
-            attempt(plan, {share, horizon, queues});
+          if (left > 0 && (hasQueues || queues == Queues::Any) && shortest[plan] > bound) {
+            const Attempt how{share, horizon, queues};
+            const Timeline timeline = listSchedule(plans[plan], how);
+            const Listed next{plan, timeline.cycles, hashOf(timeline.order), how};
+            auto isSame = [&](const Listed &other) {
+              return std::tie(other.plan, other.cycles, other.order) ==
+                     std::tie(next.plan, next.cycles, next.order);
+            };
+            if (!std::ranges::any_of(listed, isSame))
+              listed.push_back(next);
+            shortest[plan] = std::min(shortest[plan], next.cycles);
             --left;
           }
-  auto isFound = [&] { return std::ranges::any_of(found, [](auto &best) { return !best.empty(); }); };
-  if (!isFound())
-    attempt(0, {0, noHorizon});
-  if (!isFound())
-    if (const auto packed = packSequential(written, diagnostics))
-      attempt(0, {0, noHorizon, Queues::Any, &packed->addresses, &packed->predecessors});
+  std::ranges::stable_sort(listed, {}, &Listed::cycles);
+
+  const size_t most =
+      written.problem.measure ? std::min(measuredPrograms, 1 + measuredOperations / (count + 1)) : 1;
+  std::vector<size_t> tried(plans.size()), fitting(plans.size());
   std::vector<Candidate> result;
-  for (std::vector<Candidate> &best : found)
-    std::ranges::move(best, std::back_inserter(result));
-  std::ranges::stable_sort(result, isShorter);
+  auto attempt = [&](size_t plan, const Attempt &how) {
+    Timeline timeline = listSchedule(plans[plan], how);
+    Placement placement = placeBuffers(plans[plan], timeline.lives, false);
+    ++tried[plan];
+    fitting[plan] += placement.fits;
+    if (placement.fits)
+      result.push_back({&plans[plan], std::move(timeline), std::move(placement.addresses)});
+  };
+  for (const Listed &next : listed)
+    if (fitting[next.plan] < most && (tried[next.plan] < 2 * most || fitting[next.plan] == 0))
+      attempt(next.plan, next.how);
+  if (result.empty())
+    attempt(0, {0, noHorizon});
+  if (result.empty())
+    if (std::optional<Placement> placement = placeInOrder(written, diagnostics)) {
+      const Lists predecessors = predecessorsByAddress(written, placement->addresses);
+      result.push_back({&written, listSchedule(written, {0, noHorizon, Queues::Any, &predecessors}),
+                        std::move(placement->addresses), true});
+    }
   return result;
 }
 
 // Turns the timeline into a program.
 class Emitter {
 public:
-  Emitter(const Plan &plan, Timeline timeline)
-      : plan_(plan), graph_(plan.problem.graph), limits_(plan.problem.limits) {
-    solution_.order = std::move(timeline.order);
-    solution_.timeline = std::move(timeline.slots);
-    solution_.addresses = std::move(timeline.addresses);
-    solution_.cycles = timeline.cycles;
-    dmaClass_ = std::move(timeline.dmaClass);
+  explicit Emitter(Candidate candidate)
+      : plan_(*candidate.plan), graph_(plan_.problem.graph), limits_(plan_.problem.limits) {
+    solution_.order = std::move(candidate.timeline.order);
+    solution_.timeline = std::move(candidate.timeline.slots);
+    solution_.cycles = candidate.timeline.cycles;
+    solution_.addresses = std::move(candidate.addresses);
+    solution_.packedBeforehand = candidate.packedBeforehand;
+    dmaClass_ = std::move(candidate.timeline.dmaClass);
   }
 
   std::optional<Solution> run(Diagnostics &diagnostics) {
@@ -335,7 +358,7 @@ std::optional<Solution> schedule(const Problem &problem, Diagnostics &diagnostic
   for (Candidate &candidate : findTimelines(plans, diagnostics)) {
     const Plan &plan = *candidate.plan;
     std::optional<Solution> solution =
-        Emitter(plan, std::move(candidate.timeline)).run(failures.hasErrors() ? unused : failures);
+        Emitter(std::move(candidate)).run(failures.hasErrors() ? unused : failures);
     if (!solution)
       continue;
     const std::optional<int64_t> cycles =
@@ -345,7 +368,6 @@ std::optional<Solution> schedule(const Problem &problem, Diagnostics &diagnostic
     least = cycles;
     best = std::move(solution);
     best->lowerBound = lowerBound(plan);
-    best->packedBeforehand = candidate.packedBeforehand;
   }
   if (!best)
     for (const Diagnostic &failure : failures.all())

@@ -1,14 +1,14 @@
 // From a tile graph to a program: when each operation runs and on which queue, where each buffer lies, and
 // who waits for whom.
 //
-// List scheduling by predicted time. An operation whose predecessors are done asks for the addresses of the
-// buffers that it is the first to touch, and starts as soon as it has them and a queue of its engine is idle;
-// so waiting for bytes that others still use is part of what is timed. Where several could start, the first
-// in sequential order does, in which a load of what is there from the beginning stands just before its first
+// List scheduling by predicted time. An operation whose predecessors are done asks for room for the buffers
+// that it is the first to touch, and starts as soon as it has it and a queue of its engine is idle; so
+// waiting for bytes that others still use is part of what is timed. Where several could start, the first in
+// sequential order does, in which a load of what is there from the beginning stands just before its first
 // consumer. Loads, and whatever else can run ahead, are admitted only if everything that comes before them in
 // sequential order still finds its room afterwards (Reservation in Memory.h): bytes can therefore not run
-// out. Should holes between buffers stop the schedule all the same, it is made again with less run ahead, and
-// last with addresses packed beforehand for the sequential lifetimes (Packing.h), where nothing can stop it.
+// out. Only then are addresses found, for lifetimes that are known (Packing.h). Should no timeline's buffers
+// fit, the sequential lifetimes are packed, and a schedule is made that keeps to those addresses.
 //
 // Each core's stream is in the order of the operations' starts. Every dependence goes forward in the one
 // order of all starts, so the least unfinished command of that order always stands at the head of its queue
@@ -76,7 +76,7 @@ struct Solution {
   std::vector<MemoryUse> memories;  ///< Those that are used.
   int64_t cycles = 0;               ///< Predicted.
   int64_t lowerBound = 0;           ///< No schedule of this graph at these prices is shorter.
-  bool packedBeforehand = false;    ///< Addresses were not found while scheduling.
+  bool packedBeforehand = false;    ///< Addresses were found for the sequential lifetimes.
 };
 
 /// Schedules a graph that verify() accepts, or says for each memory that cannot hold what must live at once:

@@ -342,7 +342,7 @@ TEST_CASE("A report shows queues over time") {
   // Loads at 0 … 200, vector programs at 100 … 160 and 200 … 260, the store at 260 … 360: nine cells of 40
   // cycles. Vector: 100–120 is half a cell, 120–160 all of the next, 200–240, 240–260 half a cell.
   CHECK(report(solution, limits, 9) ==
-        "cycles 360, lower bound 320; addresses found while scheduling; 3 waits, 3 signals\n"
+        "cycles 360, lower bound 320; addresses packed afterwards; 3 waits, 3 signals\n"
         "scratchpad 0: 2008 of 4096 bytes, lower bound 1016\n"
         "core 0 vector  ..##.##..  33%\n"
         "core 0 dma0.0  #####.###  83%\n");

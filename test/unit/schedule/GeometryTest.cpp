@@ -1,4 +1,4 @@
-// Footprints, dependences, free ranges, reservations and packings against plain enumeration.
+// Footprints, dependences, reservations and packings against plain enumeration.
 #include "RandomGraph.h"
 #include "backends/npu/schedule/Dependences.h"
 #include "backends/npu/schedule/Memory.h"
@@ -157,50 +157,6 @@ TEST_CASE("Dependences order all that conflicts and nothing else") {
       }
     }
   }
-}
-
-TEST_CASE("Free ranges agree with a map of bytes") {
-  Random random(3);
-  FreeRanges ranges(256);
-  std::vector<bool> taken(256);
-  std::vector<std::pair<int64_t, int64_t>> held;
-  for (int i = 0; i < 5000; ++i) {
-    if (pick(random, 0, 1) == 0 && !held.empty()) {
-      std::swap(held[random() % held.size()], held.back());
-      const auto [address, bytes] = held.back();
-      held.pop_back();
-      ranges.give(address, bytes);
-      std::fill_n(taken.begin() + address, bytes, false);
-      continue;
-    }
-    const int64_t bytes = pick(random, 1, 40), alignment = 1 << pick(random, 0, 4);
-    const bool atEnd = pick(random, 0, 1) == 0;
-    const FreeRanges *const memory = &ranges;
-    const auto address = bestFit({&memory, 1}, bytes, alignment, atEnd);
-    bool possible = false;
-    for (int64_t at = 0; at + bytes <= 256; at += alignment)
-      possible |= std::none_of(taken.begin() + at, taken.begin() + at + bytes, [](bool t) { return t; });
-    if (!address) {
-      CHECK_FALSE(possible);
-      continue;
-    }
-    REQUIRE(*address % alignment == 0);
-    REQUIRE(
-        std::none_of(taken.begin() + *address, taken.begin() + *address + bytes, [](bool t) { return t; }));
-    ranges.take(*address, bytes);
-    std::fill_n(taken.begin() + *address, bytes, true);
-    held.emplace_back(*address, bytes);
-  }
-}
-
-TEST_CASE("A group's address is free in each of its memories") {
-  FreeRanges first(100), second(100);
-  first.take(0, 40);   // free: 40 … 100
-  second.take(60, 20); // free: 0 … 60, 80 … 100
-  const std::array<const FreeRanges *, 2> both = {&first, &second};
-  CHECK(bestFit(both, 20, 1, false) == 40);
-  CHECK(bestFit(both, 20, 16, false) == 80); // 48 + 20 > 60; 80 is a multiple of 16
-  CHECK_FALSE(bestFit(both, 21, 1, false));
 }
 
 TEST_CASE("A reservation keeps room for those that come first") {
