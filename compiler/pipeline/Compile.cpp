@@ -280,8 +280,11 @@ bool Compilation::State::toTiled() {
 
 bool Compilation::State::toNpu() {
   codegen::placeTensors(main(), target);
-  return succeeded(codegen::promoteOperands(main(), target)) && succeeded(codegen::bufferize(*module)) &&
-         succeeded(codegen::mapToEngines(main())) && succeeded(mlir::verify(*module));
+  if (failed(codegen::promoteOperands(main(), target)) || failed(codegen::bufferize(*module)) ||
+      failed(codegen::mapToEngines(main())))
+    return false;
+  codegen::joinColumns(main(), target);
+  return succeeded(mlir::verify(*module));
 }
 
 bool Compilation::State::toGraph(Diagnostics &diagnostics) {

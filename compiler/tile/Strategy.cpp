@@ -32,7 +32,7 @@ struct Plan {
 };
 
 /// Of what steps take longer than all at once, the part that other work has to wait for.
-constexpr double shadowPart = 0.56;
+constexpr double shadowPart = 0.5;
 
 /// Half of a block or a little less, so that blocks are equal if that is possible; for more than one step of
 /// the engine a multiple of its `lanes`.

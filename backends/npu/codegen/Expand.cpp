@@ -393,11 +393,11 @@ private:
       const Transfer &first = transfers[i];
       SmallVector<Frame *> together;
       uint32_t &group = groupOf(first.target);
-      bool shareable =
-          multicasts && first.target.isWhole() && first.target.memory->space == isa::Space::Scratchpad;
+      bool shareable = multicasts && first.target.memory->space == isa::Space::Scratchpad;
       for (size_t j = i; j < transfers.size(); ++j)
-        if (j == i || (shareable && !done[j] && transfers[j].source == first.source &&
-                       transfers[j].target.isWhole() && groupOf(transfers[j].target) == group)) {
+        if (j == i ||
+            (shareable && !done[j] && transfers[j].source == first.source &&
+             transfers[j].target.isSamePartAs(first.target) && groupOf(transfers[j].target) == group)) {
           done[j] = true;
           together.push_back(transfers[j].frame);
         }

@@ -30,8 +30,12 @@ struct MemoryView {
   int64_t last() const;
   /// All of the memory, in order.
   bool isWhole() const;
+  /// Of its memory, what `other` is of another one.
+  bool isSamePartAs(const MemoryView &other) const {
+    return offset == other.offset && sizes == other.sizes && strides == other.strides;
+  }
   friend bool operator==(const MemoryView &a, const MemoryView &b) {
-    return a.memory == b.memory && a.offset == b.offset && a.sizes == b.sizes && a.strides == b.strides;
+    return a.memory == b.memory && a.isSamePartAs(b);
   }
 };
 

@@ -16,6 +16,7 @@ namespace npuc::codegen {
 #define GEN_PASS_DEF_PROMOTEOPERANDS
 #define GEN_PASS_DEF_BUFFERIZETILES
 #define GEN_PASS_DEF_MAPTOENGINES
+#define GEN_PASS_DEF_JOINCOLUMNS
 #include "backends/npu/codegen/Passes.h.inc"
 
 namespace {
@@ -72,6 +73,16 @@ struct BufferizeTiles : impl::BufferizeTilesBase<BufferizeTiles> {
 struct MapToEngines : impl::MapToEnginesBase<MapToEngines> {
   void runOnOperation() override {
     if (failed(mapToEngines(getOperation())))
+      signalPassFailure();
+  }
+};
+
+struct JoinColumns : impl::JoinColumnsBase<JoinColumns> {
+  using JoinColumnsBase::JoinColumnsBase;
+  void runOnOperation() override {
+    if (auto description = loadTarget(getOperation(), target))
+      joinColumns(getOperation(), *description);
+    else
       signalPassFailure();
   }
 };

@@ -23,6 +23,10 @@ mlir::LogicalResult bufferize(mlir::ModuleOp module);
 /// linalg and memref operations become npu operations; an error at each that no engine runs.
 mlir::LogicalResult mapToEngines(mlir::func::FuncOp function);
 
+/// Of npu operations: a product with a column of one constant becomes a column of another product of the same
+/// matrix, where the engine has a lane free for it.
+void joinColumns(mlir::func::FuncOp function, const target::TargetDescription &target);
+
 #define GEN_PASS_DECL
 #include "backends/npu/codegen/Passes.h.inc"
 

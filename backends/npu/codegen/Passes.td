@@ -60,4 +60,20 @@ def MapToEngines : Pass<"npuc-map-to-engines", "::mlir::func::FuncOp"> {
   let dependentDialects = ["::npuc::npu::NpuDialect", "::mlir::memref::MemRefDialect"];
 }
 
+def JoinColumns : Pass<"npuc-join-columns", "::mlir::func::FuncOp"> {
+  let summary = "a product with a column of one constant becomes a column of another product";
+  let description = [{
+    Of the same matrix, where the engine's lanes hold one more column. Attention's sums of weights are such a product.
+
+    ```mlir
+    npu.contract %weights, %values, %y : 96x384, 384x64, 96x64
+    npu.contract %weights, %ones, %sums : 96x384, 384, 96
+    // becomes, %y and %sums being views of %both, and %values one of %more, whose last column is 1,
+    npu.contract %weights, %more, %both : 96x384, 384x65, 96x65
+    ```
+  }];
+  let options = [TargetOption<>];
+  let dependentDialects = ["::npuc::npu::NpuDialect", "::mlir::memref::MemRefDialect"];
+}
+
 #endif
