@@ -1,10 +1,10 @@
 // Attention as one kernel: softmax(Q·Kᵀ formulas)·V by blocks of keys, with the row's greatest score so far
 // and the sum of exponentials kept in registers (online softmax: Milakov and Gimelshein 2018; Dao et al.
-// 2022). Weights that are more than an exponential, as those that are rounded to bytes, need the greatest
-// score of all: it is found first, by a product of its own. A warp has 16 rows; scores never leave its
-// registers.
+// 2022). Weights that are more than an exponential, as those that are rounded to bytes, need what they are
+// computed of from all keys: it is found first, in passes over the keys with a product of their own. A warp
+// has 16 rows; scores never leave its registers.
+#include "backends/cuda/codegen/Between.h"
 #include "backends/cuda/codegen/Epilogue.h"
-#include "compiler/lower/LinalgBuilder.h"
 
 #include "mlir/Dialect/Math/IR/Math.h"
 
@@ -20,104 +20,32 @@ namespace {
 constexpr int64_t warps = 4, rowsOfBlock = 16 * warps, keysOfBlock = 64;
 constexpr int64_t greatestHead = 256, greatestGridYZ = 65535;
 
-/// The operations of softmax between two products.
-struct Softmax {
-  LinalgOp scores, greatest, exponentials, sum, weighted;
-  Value masked; ///< What the exponentials are of.
-  /// They are exp(masked − greatest), so that a greater one found later is a factor.
-  bool isOnline = false;
-};
-
-/// The value before it was widened.
-Value widened(Value value) {
-  while (Operation *op = value.getDefiningOp()) {
-    if (!isa<arith::ExtFOp, arith::ExtSIOp, arith::ExtUIOp>(op))
-      break;
-    value = op->getOperand(0);
-  }
-  return value;
-}
-
-/// `op` is a formula of exp(masked − greatest), rounded to its type.
-bool isExponential(LinalgOp op, Value masked, Value greatest) {
-  Block *body = op.getBlock();
-  Value result = body->getTerminator()->getOperand(0);
-  if (auto rounded = result.getDefiningOp<arith::TruncFOp>())
-    result = rounded.getIn();
-  auto exp = result.getDefiningOp<math::ExpOp>();
-  auto difference = exp ? exp.getOperand().getDefiningOp<arith::SubFOp>() : arith::SubFOp();
-  if (!difference)
-    return false;
-  auto reads = [&](Value value, Value tensor) {
-    OpOperand *input = lower::inputOf(op, widened(value));
-    return input && input->get() == tensor;
-  };
-  return reads(difference.getLhs(), masked) && reads(difference.getRhs(), greatest);
-}
-
-template <typename Combiner>
-bool reducesBy(LinalgOp op) {
-  Value yielded = op.getBlock()->getTerminator()->getOperand(0);
-  return op.getNumDpsInputs() == 1 && yielded.getDefiningOp<Combiner>();
-}
-
-std::optional<Softmax> softmaxOf(const tile::Group &group) {
-  Softmax found;
-  for (LinalgOp op : group.operations) {
-    if (op.getNumReductionLoops() == 0)
-      continue;
-    LinalgOp &place = tile::isContraction(op)            ? (found.scores ? found.weighted : found.scores)
-                      : reducesBy<arith::MaximumFOp>(op) ? found.greatest
-                                                         : found.sum;
-    if (place)
-      return std::nullopt;
-    place = op;
-  }
-  if (!found.scores || !found.weighted || !found.greatest || !found.sum ||
-      !(reducesBy<arith::AddFOp>(found.sum) || reducesBy<arith::AddIOp>(found.sum)))
-    return std::nullopt;
-  found.masked = found.greatest.getDpsInputs()[0];
-  found.exponentials = found.weighted.getDpsInputs()[0].getDefiningOp<LinalgOp>();
-  if (!found.exponentials || found.sum.getDpsInputs()[0] != found.exponentials->getResult(0) ||
-      found.exponentials.getNumReductionLoops() > 0 ||
-      !llvm::is_contained(found.exponentials.getDpsInputs(), found.masked))
-    return std::nullopt;
-  found.isOnline = isExponential(found.exponentials, found.masked, found.greatest->getResult(0));
-  // The sum is of the exponentials as they are.
-  Operation *add = found.sum.getBlock()->getTerminator()->getOperand(0).getDefiningOp();
-  Block *body = found.sum.getBlock();
-  bool plain =
-      (widened(add->getOperand(0)) == body->getArgument(0) && add->getOperand(1) == body->getArgument(1)) ||
-      (widened(add->getOperand(1)) == body->getArgument(0) && add->getOperand(0) == body->getArgument(1));
-  return plain ? std::optional(found) : std::nullopt;
-}
-
 class AttentionWriter {
 public:
-  AttentionWriter(const tile::Group &group, const Softmax &softmax, const Product &qk, const Product &pv,
+  AttentionWriter(const tile::Group &group, Between between, const Product &qk, const Product &pv,
                   Kernel &kernel)
-      : group(group), s(softmax), qk(qk), pv(pv), kernel(kernel), e(kernel.emit()), loops(group, e),
-        scalars(e, [&](Value tensor) { return kernel.pointerTo(tensor); }) {
+      : group(group), s(std::move(between)), qk(qk), pv(pv), kernel(kernel), e(kernel.emit()),
+        loops(group, e), scalars(e, [&](Value tensor) { return kernel.pointerTo(tensor); }) {
     scalars.inlined.insert(group.operations.begin(), group.operations.end());
     head = std::max<int64_t>(32, int64_t(llvm::PowerOf2Ceil(uint64_t(pv.n.size()))));
     steps = llvm::divideCeil(qk.k.size(), qk.elementsOfRow());
     keys = qk.n.size();
     tile = {rowsOfBlock, head, pv.interleavesColumns()};
-    sumType = getElementTypeOrSelf(s.sum->getResult(0).getType());
-    widensUnsigned = !s.sum.getBlock()->getOps<arith::ExtUIOp>().empty();
     kernel.threads = warps * warpSize;
     kernel.grid = {unsigned(llvm::divideCeil(qk.m.size(), rowsOfBlock)), 1, unsigned(qk.batch.size())};
     keysBegin = steps * rowsOfBlock * rowBytes;
     valuesBegin = keysBegin + steps * keysOfBlock * rowBytes;
     int64_t operands = valuesBegin + keysOfBlock * head * pv.b.elementBytes;
-    sumsBegin = tile.bytes(); // Of exponentials, behind the tile.
-    kernel.sharedBytes = unsigned(std::max(operands, sumsBegin + rowsOfBlock * 4));
+    keptBegin = tile.bytes();
+    int64_t kept = llvm::count_if(s.ofRows, [](OfRow &row) { return row.isKept; });
+    kernel.sharedBytes = unsigned(std::max(operands, keptBegin + kept * rowsOfBlock * 4));
   }
 
   LogicalResult write(const Machine &machine) {
     bool alike = qk.batch.size() == pv.batch.size() && qk.m.size() == pv.m.size() && keys == pv.k.size() &&
                  qk.n.loops.size() == 1 && pv.k.loops.size() == 1 && loops.has(s.scores, qk.batch) &&
-                 loops.has(s.scores, qk.m) && loops.has(s.weighted, pv.n);
+                 loops.has(s.scores, qk.m) && loops.has(s.weighted, pv.n) &&
+                 llvm::all_of(s.ofRows, [&](OfRow &row) { return isOverKeys(row.op); });
     if (!alike || pv.n.size() > greatestHead || qk.k.size() > greatestHead ||
         kernel.grid[2] > greatestGridYZ || kernel.sharedBytes > machine.sharedBytesPerBlock)
       return failure();
@@ -131,8 +59,10 @@ public:
     for (int64_t half = 0; half < 2; ++half) {
       // Rows beyond the last are computed as it, and not stored.
       Value m = e.add(e.add(firstM, warpRow), e.add(e.div(lane, 4), half * 8));
-      rowAt.push_back(
-          qk.m.size() % rowsOfBlock ? e.select(e.less(m, qk.m.size()), m, e.index(qk.m.size() - 1)) : m);
+      if (qk.m.size() % rowsOfBlock)
+        m = e.select(e.less(m, qk.m.size()), m, e.index(qk.m.size() - 1));
+      rows.push_back(loops);
+      rows.back().place(s.scores, qk.m, m);
     }
 
     TileLoader queries(kernel, qk.a, qk.m, qk.k, qk.batch, rowsOfBlock, firstM, batch, thread);
@@ -141,26 +71,53 @@ public:
     loadKeys(e.index(0));
     commit();
 
-    SmallVector<Value> greatest(2, e.f32(-std::numeric_limits<float>::infinity())), carried = greatest;
-    if (!s.isOnline) {
-      overBlocks(greatest, [&](Value first) { findGreatest(first, greatest); });
-      for (Value &value : greatest)
-        value = overKeys(value, [&](Value x, Value y) { return greater(x, y); });
-      carried.clear();
+    for (unsigned pass = 0; pass <= s.lastPass; ++pass) {
+      SmallVector<OfRow *> found;
+      SmallVector<Value> carried;
+      for (OfRow &row : s.ofRows)
+        if (row.pass == pass) {
+          found.push_back(&row);
+          carried.append(2, scalars.at(row.op.getDpsInits()[0], {}, 1)[0]);
+        }
+      bool isLast = pass == s.lastPass;
+      if (isLast)
+        carried.append(head / 8 * 4, e.zero(pv.sumType()));
+      overBlocks(carried, [&](Value first) { block(first, found, isLast, carried); });
+      for (auto [i, row] : llvm::enumerate(found))
+        for (int64_t half : {0, 1})
+          ofRow[half][row->op] = overKeys(*row, carried[2 * i + size_t(half)]);
+      if (isLast)
+        finish(ArrayRef(carried).drop_front(2 * found.size()));
     }
-    carried.append(2, e.zero(sumType));
-    carried.append(head / 8 * 4, e.zero(pv.sumType()));
-    overBlocks(carried, [&](Value first) { block(first, greatest, carried); });
-    finish(ArrayRef(carried).drop_front(s.isOnline ? 2 : 0));
     return success();
   }
 
 private:
-  Value greater(Value x, Value y) { return arith::MaximumFOp::create(e.b, e.loc, x, y); }
+  /// Some of the two keys of a tile of eight that a thread has a row's scores of.
+  struct Keys {
+    Value key;             ///< The first; it may be beyond the last.
+    Position read;         ///< Which are read in its place.
+    unsigned first, lanes; ///< Among the two.
+    int64_t half;
+  };
+
+  /// A reduction over the keys, each of whose rows is one of scores.
+  bool isOverKeys(LinalgOp op) const {
+    int64_t over = 1;
+    bool ofRows = true;
+    SmallVector<Position> own = loops.of(op);
+    for (auto [loop, extent] : llvm::enumerate(op.getStaticLoopRanges())) {
+      if (op.getIteratorTypesArray()[loop] == utils::IteratorType::reduction)
+        over *= extent;
+      else
+        ofRows &= extent == 1 || loops.has(op, {{unsigned(loop)}, {extent}});
+    }
+    return ofRows && over == keys && op.getNumReductionLoops() == 1;
+  }
   /// Of the four threads that have a row's scores.
-  Value overKeys(Value value, llvm::function_ref<Value(Value, Value)> combine) {
+  Value overKeys(OfRow &row, Value value) {
     for (unsigned mask : {1u, 2u})
-      value = combine(value, e.shuffleXor(value, mask));
+      value = row.combiner.combine(e, value, e.shuffleXor(value, mask));
     return value;
   }
   /// Runs `body` for each block of keys, by its first, with `carried` from one to the next.
@@ -194,96 +151,168 @@ private:
       loader.load(e.add(begin, step), at(valuesBegin + step * pv.elementsOfRow() * head * pv.b.elementBytes));
   }
 
-  /// The greatest scores of the thread's two rows, also of a block of keys from `first` on.
-  void findGreatest(Value first, MutableArrayRef<Value> greatest) {
-    waitForAll(); // The keys are there.
-    SmallVector<Value> scores = multiplyKeys();
-    e.barrier(); // Nobody needs the keys.
-    Value next = e.add(first, keysOfBlock);
-    loadKeys(e.select(e.less(next, keys), next, e.index(0)));
-    commit();
-    for (int64_t half = 0; half < 2; ++half)
-      for (int64_t t = 0; t < keysOfBlock / 8; ++t)
-        for (Value score : maskedScores(first, t, half, ArrayRef(scores).slice(t * 4 + half * 2, 2)))
-          greatest[half] = greater(greatest[half], score);
-  }
-
-  /// One block of keys from `first` on. `carried`: of the thread's two rows the greatest score, if it is
-  /// found online, and its own sum of exponentials, and the sums of weighted values.
-  void block(Value first, ArrayRef<Value> greatestOfAll, SmallVector<Value> &carried) {
+  /// One block of keys from `first` on. `carried`: of each of `found` its value in the thread's two rows, and
+  /// in the last pass the sums of weighted values.
+  void block(Value first, ArrayRef<OfRow *> found, bool isLast, MutableArrayRef<Value> carried) {
     waitForAll(); // The keys are there, and nobody needs the last values.
-    loadValues(first);
-    commit();
-    SmallVector<Value> scores = multiplyKeys();
-    waitForAll(); // The values are there, and nobody needs the keys.
-    Value next = e.add(first, keysOfBlock);
-    e.when(e.less(next, keys), [&] { loadKeys(next); });
-    commit();
-
-    int64_t tiles = keysOfBlock / 8;
-    MutableArrayRef<Value> sums = MutableArrayRef(carried).drop_front(s.isOnline ? 2 : 0);
-    SmallVector<Lanes> masked(tiles * 2), weights(tiles * 2);
-    for (int64_t half = 0; half < 2; ++half) {
-      for (int64_t t = 0; t < tiles; ++t)
-        masked[t * 2 + half] = maskedScores(first, t, half, ArrayRef(scores).slice(t * 4 + half * 2, 2));
-      Value base = s.isOnline ? greatestSoFar(half, masked, carried) : greatestOfAll[half];
-      Value sum = sums[half];
-      scalars.sources[s.greatest->getResult(0)] = [base](ArrayRef<Position>, unsigned lanes) {
-        return Lanes(lanes, base);
-      };
-      for (int64_t t = 0; t < tiles; ++t) {
-        Lanes values = masked[t * 2 + half];
-        scalars.sources[s.masked] = [values](ArrayRef<Position>, unsigned) { return values; };
-        Lanes weight;
-        scalars.scoped(
-            [&] { weight = scalars.evaluate(s.exponentials, loopsAt({keyAt(first, t), 1, 2}, half), 2)[0]; });
-        if (!s.isOnline)
-          countOnlyKeys(first, t, weight);
-        weights[t * 2 + half] = weight;
-        for (Value value : weight)
-          sum = added(sum, value);
-      }
-      scalars.sources.erase(s.masked);
-      sums[half] = sum;
+    if (isLast) {
+      loadValues(first);
+      commit();
     }
-    multiplyValues(weights, sums.drop_front(2));
+    SmallVector<Value> scores = multiplyKeys();
+    Value next = e.add(first, keysOfBlock), isMore = e.less(next, keys);
+    if (isLast) {
+      waitForAll(); // The values are there, and nobody needs the keys.
+      e.when(isMore, [&] { loadKeys(next); });
+    } else {
+      e.barrier();                                  // Nobody needs the keys.
+      loadKeys(e.select(isMore, next, e.index(0))); // Of the next pass.
+    }
+    commit();
+    MutableArrayRef<Value> sums = carried.drop_front(2 * found.size());
+    SmallVector<Lanes> weights(keysOfBlock / 8 * 2);
+    for (int64_t half : {0, 1})
+      findRow(first, half, scores, found, isLast, carried, weights);
+    if (isLast)
+      multiplyValues(weights, sums);
   }
 
-  /// What exponentials of a row are relative to from this block on, and what is carried becomes relative to
-  /// it too.
-  Value greatestSoFar(int64_t half, ArrayRef<Lanes> masked, MutableArrayRef<Value> carried) {
-    Value greatest = carried[half];
+  /// Adds a block's scores of one of the thread's rows to what the pass finds, and computes its weights in
+  /// the last pass.
+  void findRow(Value first, int64_t half, ArrayRef<Value> scores, ArrayRef<OfRow *> found, bool isLast,
+               MutableArrayRef<Value> carried, MutableArrayRef<Lanes> weights) {
+    for (auto &[op, value] : ofRow[half])
+      provide(op->getResult(0), value);
+    auto greatest = llvm::find_if(found, [&](OfRow *row) { return row->op == s.greatest; });
+    SmallVector<Lanes> masked(keysOfBlock / 8);
+    if (greatest != found.end()) {
+      for (int64_t t = 0; t < keysOfBlock / 8; ++t)
+        forKeys(first, t, half, scores, [&](const Keys &at) { masked[t].append(maskedScores(at)); });
+      raiseGreatest(greatest - found.begin(), half, masked, found, isLast, carried);
+    }
     for (int64_t t = 0; t < keysOfBlock / 8; ++t)
-      for (Value score : masked[t * 2 + half])
-        greatest = greater(greatest, score);
-    greatest = overKeys(greatest, [&](Value x, Value y) { return greater(x, y); });
+      forKeys(first, t, half, scores, [&](const Keys &at) {
+        if (s.masked) {
+          Lanes some =
+              masked[t].empty() ? maskedScores(at) : Lanes(ArrayRef(masked[t]).slice(at.first, at.lanes));
+          scalars.sources[s.masked] = [some](ArrayRef<Position>, unsigned) { return some; };
+        }
+        for (size_t i = 0; i < found.size(); ++i)
+          if (found[i]->op != s.greatest)
+            add(*found[i], at, carried[2 * i + size_t(half)]);
+        if (!isLast)
+          return;
+        Lanes some = operandOf(s.weighted, at);
+        if (!s.isRelative)
+          replaceBeyond(at, e.zero(some[0].getType()), some);
+        weights[t * 2 + half].append(some);
+      });
+    scalars.sources.erase(s.base);
+  }
+
+  /// What a softmax is of.
+  Lanes maskedScores(const Keys &at) {
+    Lanes some = operandOf(s.greatest, at);
+    replaceBeyond(at, e.f32(-std::numeric_limits<float>::infinity()), some);
+    return some;
+  }
+
+  /// The row's greatest score so far, number `i` of `found`, also of a block's. What is relative to it
+  /// becomes relative to the new one.
+  void raiseGreatest(size_t i, int64_t half, ArrayRef<Lanes> masked, ArrayRef<OfRow *> found, bool isLast,
+                     MutableArrayRef<Value> carried) {
+    Value &greatest = carried[2 * i + size_t(half)], before = greatest;
+    for (const Lanes &lanes : masked)
+      for (Value score : lanes)
+        greatest = found[i]->combiner.combine(e, greatest, score);
+    SmallVector<Value *> relative;
+    for (size_t j = 0; j < found.size(); ++j)
+      if (found[j]->isRelative)
+        relative.push_back(&carried[2 * j + size_t(half)]);
+    if (isLast && s.isRelative)
+      for (size_t j = 2 * found.size() + 2 * size_t(half); j < carried.size(); j += 4)
+        relative.append({&carried[j], &carried[j + 1]});
+    if (relative.empty())
+      return;
+    greatest = overKeys(*found[i], greatest);
     // Where all scores so far are −∞, they count as 0 of something finite.
-    Value isNone = arith::CmpFOp::create(e.b, e.loc, arith::CmpFPredicate::OEQ, greatest,
+    Value base = baseOf(greatest, half);
+    Value isNone = arith::CmpFOp::create(e.b, e.loc, arith::CmpFPredicate::OEQ, base,
                                          e.f32(-std::numeric_limits<float>::infinity()));
-    Value base = e.select(isNone, e.f32(0), greatest);
-    Value factor = math::ExpOp::create(e.b, e.loc, arith::SubFOp::create(e.b, e.loc, carried[half], base));
-    carried[half] = greatest;
-    carried[2 + half] = arith::MulFOp::create(e.b, e.loc, carried[2 + half], factor);
-    for (size_t i = 4 + size_t(half) * 2; i < carried.size(); i += 4)
-      for (size_t column : {i, i + 1})
-        carried[column] = arith::MulFOp::create(e.b, e.loc, carried[column], factor);
+    base = e.select(isNone, e.f32(0), base);
+    Value change = arith::SubFOp::create(e.b, e.loc, baseOf(before, half), base);
+    Value factor = math::ExpOp::create(e.b, e.loc, change);
+    for (Value *sum : relative)
+      *sum = arith::MulFOp::create(e.b, e.loc, *sum, factor);
+    provide(s.base, base);
+  }
+
+  /// What exponentials are relative to if the row's greatest score is `greatest`.
+  Value baseOf(Value greatest, int64_t half) {
+    if (s.base == s.greatest->getResult(0))
+      return greatest;
+    Value base;
+    scalars.scoped([&] {
+      provide(s.greatest->getResult(0), greatest);
+      auto formula = s.base.getDefiningOp<LinalgOp>();
+      base = scalars.evaluate(formula, rows[half].of(formula), 1)[0][0];
+    });
     return base;
   }
 
-  /// sum + value, as the sum of exponentials widens it.
-  Value added(Value sum, Value value) {
-    if (value.getType() != sumType)
-      value = isa<FloatType>(sumType) ? arith::ExtFOp::create(e.b, e.loc, sumType, value).getResult()
-              : widensUnsigned        ? arith::ExtUIOp::create(e.b, e.loc, sumType, value).getResult()
-                                      : arith::ExtSIOp::create(e.b, e.loc, sumType, value).getResult();
-    return e.sum(sum, value);
+  /// Adds the elements at some keys to a row's value.
+  void add(OfRow &row, const Keys &at, Value &value) {
+    Value neutral = arith::ConstantOp::create(e.b, e.loc, row.combiner.neutral);
+    Lanes some = scalars.evaluate(row.op, loopsAt(row.op, at), at.lanes, {Lanes(at.lanes, neutral)})[0];
+    if (!row.isRelative)
+      replaceBeyond(at, neutral, some);
+    for (Value one : some)
+      value = row.combiner.combine(e, value, one);
   }
 
-  /// Keys beyond the last weigh nothing.
-  void countOnlyKeys(Value first, int64_t t, Lanes &lanes) {
+  /// A value of the row that is looked at now.
+  void provide(Value tensor, Value value) {
+    scalars.sources[tensor] = [value](ArrayRef<Position>, unsigned lanes) { return Lanes(lanes, value); };
+  }
+
+  /// Calls `body` with both, or if their number is odd with one after the other, as they are read. Keys
+  /// beyond the last are read as the last.
+  void forKeys(Value first, int64_t t, int64_t half, ArrayRef<Value> scores,
+               llvm::function_ref<void(const Keys &at)> body) {
+    unsigned together = keys % 2 ? 1 : 2;
+    for (unsigned i = 0; i < 2; i += together) {
+      Value key = e.add(e.add(e.add(first, t * 8), e.mul(e.rem(lane, 4), 2)), int64_t(i)), read = key;
+      if (keys % keysOfBlock)
+        read = e.select(e.less(key, keys), key, e.index(keys - together));
+      Lanes own(scores.slice(size_t(t * 4 + half * 2) + i, together));
+      scalars.sources[s.scores->getResult(0)] = [own](ArrayRef<Position>, unsigned) { return own; };
+      scalars.scoped([&] { body({key, {read, int64_t(together) - 1, together}, i, together, half}); });
+      scalars.sources.erase(s.masked);
+    }
+  }
+
+  /// What keys beyond the last count as.
+  void replaceBeyond(const Keys &at, Value by, Lanes &lanes) {
     if (keys % keysOfBlock)
-      for (auto [i, weight] : llvm::enumerate(lanes))
-        weight = e.select(e.less(e.add(keyAt(first, t), int64_t(i)), keys), weight, e.zero(weight.getType()));
+      for (auto [i, value] : llvm::enumerate(lanes))
+        value = e.select(e.less(e.add(at.key, int64_t(i)), keys), value, by);
+  }
+
+  /// Where the loops of a reduction over the keys stand at some of them.
+  SmallVector<Position> loopsAt(LinalgOp op, const Keys &at) {
+    SmallVector<Position> own = rows[at.half].of(op);
+    SmallVector<unsigned> over;
+    op.getReductionDims(over);
+    for (unsigned loop : over)
+      if (op.getStaticLoopRanges()[loop] > 1)
+        own[loop] = at.read;
+    return own;
+  }
+  /// The elements of the first operand of a reduction over the keys at some of them.
+  Lanes operandOf(LinalgOp op, const Keys &at) {
+    OpOperand *operand = op.getDpsInputOperand(0);
+    return scalars.at(operand->get(), scalars.through(op.getMatchingIndexingMap(operand), loopsAt(op, at)),
+                      at.lanes);
   }
 
   SmallVector<Value> multiplyKeys() {
@@ -326,97 +355,61 @@ private:
     }
   }
 
-  /// Where the exponentials' loops stand at a key and a row of the thread.
-  SmallVector<Position> loopsAt(Position key, int64_t half) {
-    RootLoops here = loops;
-    here.place(s.scores, qk.m, rowAt[half]);
-    SmallVector<Position> weighted = here.of(s.weighted);
-    weighted[pv.k.loops[0]] = key;
-    SmallVector<Position> indices =
-        scalars.through(s.weighted.getMatchingIndexingMap(s.weighted.getDpsInputOperand(0)), weighted);
-    AffineMap map = s.exponentials.getMatchingIndexingMap(s.exponentials.getDpsInitOperand(0));
-    SmallVector<Position> own(s.exponentials.getNumLoops(), Position{e.index(0), 0, 0});
-    for (auto [expr, position] : llvm::zip_equal(map.getResults(), indices))
-      own[cast<AffineDimExpr>(expr).getPosition()] = position;
-    return own;
-  }
-  Value keyAt(Value first, int64_t t) { return e.add(e.add(first, t * 8), e.mul(e.rem(lane, 4), 2)); }
-
-  Lanes maskedScores(Value first, int64_t t, int64_t half, ArrayRef<Value> scores) {
-    Value key = keyAt(first, t);
-    bool certain = keys % keysOfBlock == 0;
-    // Keys beyond the last are read as the last, and do not count. Of an odd number they are read one at a
-    // time.
-    unsigned together = keys % 2 ? 1 : 2;
-    Lanes lanes;
-    for (unsigned i = 0; i < 2; i += together) {
-      Value at = e.add(key, i);
-      if (!certain)
-        at = e.select(e.less(at, keys), at, e.index(keys - together));
-      Lanes some(scores.slice(i, together));
-      scalars.sources[s.scores->getResult(0)] = [some](ArrayRef<Position>, unsigned) { return some; };
-      SmallVector<Position> own = loopsAt({at, int64_t(together) - 1, together}, half);
-      for (OpOperand *input : s.exponentials.getDpsInputOperands())
-        if (input->get() == s.masked)
-          scalars.scoped([&] {
-            some = scalars.at(s.masked, scalars.through(s.exponentials.getMatchingIndexingMap(input), own),
-                              together);
-          });
-      lanes.append(some);
-    }
-    if (!certain)
-      for (auto [i, score] : llvm::enumerate(lanes))
-        score = e.select(e.less(e.add(key, int64_t(i)), keys), score,
-                         e.f32(-std::numeric_limits<float>::infinity()));
-    return lanes;
-  }
-
   void finish(ArrayRef<Value> sums) {
+    SmallVector<LinalgOp> kept;
+    for (OfRow &row : s.ofRows)
+      if (row.isKept)
+        kept.push_back(row.op);
+    auto placeOf = [&](size_t i, Value row) {
+      return e.address(memory, e.b.getI32Type(), e.add(row, keptBegin / 4 + int64_t(i) * rowsOfBlock));
+    };
     e.barrier(); // Nobody needs the values.
-    tile.leave(e, memory, sums.drop_front(2), warpRow, 1, e.index(0), lane);
-    for (int64_t half = 0; half < 2; ++half) {
-      Value sum = overKeys(sums[half], [&](Value x, Value y) { return e.sum(x, y); });
+    tile.leave(e, memory, sums, warpRow, 1, e.index(0), lane);
+    for (int64_t half : {0, 1}) {
       Value row = e.add(warpRow, e.add(e.div(lane, 4), half * 8));
-      e.when(e.less(e.rem(lane, 4), 1), [&] { e.store(sum, sumAt(row), 4); });
+      e.when(e.less(e.rem(lane, 4), 1), [&] {
+        for (auto [i, op] : llvm::enumerate(kept))
+          e.store(ofRow[half][op], placeOf(i, row), 4);
+      });
     }
     e.barrier();
     tile.finish(
         kernel, group, s.weighted, pv, memory, firstM, e.index(0), loops,
         [&](Value m, RootLoops &at) { at.place(s.scores, qk.m, m); },
         [&](Value row, Scalars &at) {
-          Value sum = e.load(sumType, sumAt(row), 4);
-          at.sources[s.sum->getResult(0)] = [sum](ArrayRef<Position>, unsigned lanes) {
-            return Lanes(lanes, sum);
-          };
+          for (auto [i, op] : llvm::enumerate(kept)) {
+            Value value = e.load(getElementTypeOrSelf(op->getResult(0).getType()), placeOf(i, row), 4);
+            at.sources[op->getResult(0)] = [value](ArrayRef<Position>, unsigned lanes) {
+              return Lanes(lanes, value);
+            };
+          }
         });
   }
-  Value sumAt(Value row) { return e.address(memory, sumType, e.add(row, sumsBegin / 4)); }
 
   const tile::Group &group;
-  Softmax s;
+  Between s;
   const Product &qk, &pv;
   Kernel &kernel;
   Emit e;
   RootLoops loops;
   Scalars scalars;
   TileOfSums tile;
-  Type sumType; ///< Of exponentials: of 32 bits.
-  bool widensUnsigned;
-  int64_t head, steps, keys, keysBegin, valuesBegin, sumsBegin;
+  int64_t head, steps, keys, keysBegin, valuesBegin;
+  int64_t keptBegin; ///< In shared memory, of values of rows, behind the tile.
   Value memory, lane, warpRow, firstM, batch;
-  SmallVector<Value> rowAt;
+  SmallVector<RootLoops> rows;                              ///< At the thread's two.
+  std::array<llvm::MapVector<Operation *, Value>, 2> ofRow; ///< What earlier passes have found of them.
 };
 
 } // namespace
 
 LogicalResult npuc::cuda::writeAttention(const tile::Group &group, const Machine &machine, Kernel &kernel) {
-  std::optional<Softmax> softmax = softmaxOf(group);
-  if (!softmax)
+  std::optional<Between> between = betweenProducts(group);
+  if (!between)
     return failure();
-  std::optional<Product> qk = productOf(softmax->scores, machine),
-                         pv = productOf(softmax->weighted, machine, /*inRegisters=*/true);
-  Type sum = getElementTypeOrSelf(softmax->sum->getResult(0).getType());
-  if (!qk || !pv || qk->b.rowsAreK || !(sum.isF32() || sum.isInteger(32)))
+  std::optional<Product> qk = productOf(between->scores, machine),
+                         pv = productOf(between->weighted, machine, /*inRegisters=*/true);
+  if (!qk || !pv || qk->b.rowsAreK)
     return failure();
-  return AttentionWriter(group, *softmax, *qk, *pv, kernel).write(machine);
+  return AttentionWriter(group, *between, *qk, *pv, kernel).write(machine);
 }

@@ -2,6 +2,7 @@
 
 #include "backends/cuda/codegen/Divide.h"
 #include "backends/cuda/codegen/Kernel.h"
+#include "backends/cuda/codegen/Order.h"
 #include "backends/cuda/codegen/Pack.h"
 #include "backends/cuda/codegen/Ptx.h"
 #include "backends/cuda/codegen/Split.h"
@@ -82,6 +83,7 @@ public:
   FailureOr<Program> run() {
     if (failed(checkTypes()))
       return failure();
+    orderResults(function);
     packOperands(function, machine);
     divideSums(function, machine);
     if (failed(addArguments()))

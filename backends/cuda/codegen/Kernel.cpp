@@ -2,6 +2,8 @@
 
 #include "backends/npu/target/Target.h"
 
+#include "mlir/IR/IRMapping.h"
+
 using namespace mlir;
 using namespace npuc::cuda;
 
@@ -59,6 +61,29 @@ void Kernel::finish() {
     function.setArgAttr(i, LLVM::LLVMDialect::getAlignAttrName(), b.getI64IntegerAttr(16));
   }
   function->setAttr(NVVM::NVVMDialect::getReqntidAttrName(), b.getDenseI32ArrayAttr({int32_t(threads)}));
+}
+
+Value Combiner::combine(Emit e, Value x, Value y) const {
+  IRMapping mapping;
+  mapping.map(op->getOperand(0), x);
+  mapping.map(op->getOperand(1), y);
+  return e.b.clone(*op, mapping)->getResult(0);
+}
+
+std::optional<Combiner> npuc::cuda::combinerOf(linalg::LinalgOp op) {
+  Block *body = op.getBlock();
+  if (op.getNumDpsInits() != 1)
+    return std::nullopt;
+  Value out = body->getArguments().back();
+  Operation *last = body->getTerminator()->getOperand(0).getDefiningOp();
+  if (!last || last->getNumOperands() != 2 || !out.hasOneUse() || *out.getUsers().begin() != last)
+    return std::nullopt;
+  // What else has a neutral element is not reduced.
+  bool isKnown = mlir::isa<arith::AddFOp, arith::MaximumFOp, arith::MinimumFOp, arith::AddIOp, arith::MaxSIOp,
+                           arith::MinSIOp>(last);
+  if (!isKnown || out.getType().getIntOrFloatBitWidth() != 32)
+    return std::nullopt;
+  return Combiner{last, *arith::getNeutralElement(last)};
 }
 
 int64_t npuc::cuda::lanesOf(const tile::Group &group, int64_t extent) {

@@ -48,6 +48,17 @@ private:
   mlir::OpBuilder b;
 };
 
+/// How a reduction combines, and what changes nothing.
+struct Combiner {
+  mlir::Operation *op = nullptr; ///< Of the reduction's body.
+  mlir::TypedAttr neutral;
+
+  mlir::Value combine(Emit e, mlir::Value x, mlir::Value y) const;
+};
+
+/// Nothing if kernels do not reduce so: sums and extremes of 32 bits are.
+std::optional<Combiner> combinerOf(mlir::linalg::LinalgOp reduction);
+
 /// How many elements a thread has at once of a dimension of `extent`, which they divide: 128 bits of the
 /// widest that the group's formulas and reductions read or write in memory, so that a warp's accesses are of
 /// whole sectors.

@@ -12,29 +12,6 @@ namespace {
 constexpr int64_t greatestRuns = 8;
 constexpr int64_t wantedRuns = 4, greatestWarps = 16, warpsOfBlock = 4;
 
-/// How a reduction combines, and what changes nothing.
-struct Combiner {
-  Operation *op = nullptr;
-  TypedAttr neutral;
-};
-
-std::optional<Combiner> combinerOf(LinalgOp op) {
-  Block *body = op.getBlock();
-  if (op.getNumDpsInits() != 1)
-    return std::nullopt;
-  Value out = body->getArguments().back();
-  Operation *last = body->getTerminator()->getOperand(0).getDefiningOp();
-  if (!last || last->getNumOperands() != 2 || !out.hasOneUse() || *out.getUsers().begin() != last)
-    return std::nullopt;
-  // Sums and extremes: what else has a neutral element is not reduced.
-  bool isKnown =
-      isa<arith::AddFOp, arith::MaximumFOp, arith::MinimumFOp, arith::AddIOp, arith::MaxSIOp, arith::MinSIOp>(
-          last);
-  if (!isKnown || out.getType().getIntOrFloatBitWidth() != 32)
-    return std::nullopt;
-  return Combiner{last, *arith::getNeutralElement(last)};
-}
-
 class RowsWriter {
 public:
   RowsWriter(const tile::Group &group, Kernel &kernel)
@@ -192,13 +169,6 @@ private:
     return SmallVector<Value>(loop.getResults());
   }
 
-  Value combine(const Combiner &combiner, Value x, Value y) {
-    IRMapping mapping;
-    mapping.map(combiner.op->getOperand(0), x);
-    mapping.map(combiner.op->getOperand(1), y);
-    return e.b.clone(*combiner.op, mapping)->getResult(0);
-  }
-
   void reduce(LinalgOp op) {
     Combiner combiner = *combinerOf(op);
     Value neutral = arith::ConstantOp::create(e.b, e.loc, combiner.neutral);
@@ -213,16 +183,16 @@ private:
         });
     Value sum = sums[0];
     for (Value other : ArrayRef(sums).drop_front())
-      sum = combine(combiner, sum, other);
+      sum = combiner.combine(e, sum, other);
     for (unsigned mask = warpSize / 2; mask > 0; mask /= 2)
-      sum = combine(combiner, sum, e.shuffleXor(sum, mask));
+      sum = combiner.combine(e, sum, e.shuffleXor(sum, mask));
     if (warps > 1)
       sum = acrossWarps(combiner, sum);
     // What the sum begins with.
     SmallVector<Position> loops = loopsAt(op, {});
     OpOperand *init = op.getDpsInitOperand(0);
     Value first = scalars.at(init->get(), scalars.through(op.getMatchingIndexingMap(init), loops), 1)[0];
-    sum = combine(combiner, first, sum);
+    sum = combiner.combine(e, first, sum);
     scalars.sources[op->getResult(0)] = [sum](ArrayRef<Position>, unsigned lanes) {
       return Lanes(lanes, sum);
     };
@@ -239,7 +209,7 @@ private:
     Value total;
     for (int64_t warp = 0; warp < warps; ++warp) {
       Value part = e.load(type, e.address(memory, type, e.add(begin, warp)), 4);
-      total = total ? combine(combiner, total, part) : part;
+      total = total ? combiner.combine(e, total, part) : part;
     }
     return total;
   }

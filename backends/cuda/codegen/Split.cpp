@@ -128,9 +128,9 @@ tile::Group npuc::cuda::takeOperands(tile::Group &group) {
   if (contractions < 2)
     return taken;
   for (LinalgOp op : llvm::reverse(group.operations))
-    if (!ofSums.contains(op) && llvm::any_of(op->getUsers(), [&](Operation *user) {
+    if (!ofSums.contains(op) && (!isFormula(op) || llvm::any_of(op->getUsers(), [&](Operation *user) {
           return operands.contains(user) || tile::isContraction(cast<LinalgOp>(user));
-        }))
+        })))
       operands.insert(op);
   for (LinalgOp op : group.operations)
     (operands.contains(op) ? taken : rest).operations.push_back(op);

@@ -9,8 +9,8 @@ namespace npuc::cuda {
 /// with what they read and what reads them, or formulas. In program order of their roots.
 llvm::SmallVector<tile::Group> splitGroup(const tile::Group &group);
 
-/// Takes out of a group of several contractions what makes their operands, but for what needs another one's
-/// sums: it has to be in memory before.
+/// Takes out of a group of several contractions what makes their operands, and reductions, but for what needs
+/// another one's sums: it has to be in memory before.
 tile::Group takeOperands(tile::Group &group);
 
 } // namespace npuc::cuda

@@ -1,0 +1,81 @@
+#include "backends/cuda/codegen/Order.h"
+
+#include "compiler/tile/Plan.h"
+
+#include "mlir/Dialect/Linalg/Transforms/Transforms.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+
+using namespace mlir;
+using namespace npuc;
+
+namespace {
+
+/// The loops of a formula in the order in which the sums that it reads lie, if it stores them in another;
+/// else nothing.
+SmallVector<unsigned> orderOfSums(linalg::GenericOp op) {
+  if (op.getNumReductionLoops() > 0 || op.getNumResults() != 1 || op.hasIndexSemantics() ||
+      !op.getMatchingIndexingMap(op.getDpsInitOperand(0)).isIdentity())
+    return {};
+  for (OpOperand *input : op.getDpsInputOperands()) {
+    auto product = input->get().getDefiningOp<linalg::LinalgOp>();
+    AffineMap map = op.getMatchingIndexingMap(input);
+    if (!product || !tile::isContraction(product) || !map.isPermutation() || map.isIdentity())
+      continue;
+    return llvm::map_to_vector(map.getResults(),
+                               [](AffineExpr index) { return cast<AffineDimExpr>(index).getPosition(); });
+  }
+  return {};
+}
+
+/// All that reads `tensor` are loops over it, and of the products each has it as second operand with k along
+/// dimension `last`.
+bool wantsLast(Value tensor, unsigned last) {
+  bool isMultiplied = false;
+  for (OpOperand &use : tensor.getUses()) {
+    auto op = dyn_cast<linalg::GenericOp>(use.getOwner());
+    if (!op || !op.isDpsInput(&use))
+      return false;
+    if (!tile::isContraction(op))
+      continue;
+    AffineMap own = op.getMatchingIndexingMap(&use),
+              sums = op.getMatchingIndexingMap(op.getDpsInitOperand(0));
+    auto index = dyn_cast<AffineDimExpr>(own.getResult(last));
+    if (use.getOperandNumber() != 1 || !index || sums.isFunctionOfDim(index.getPosition()))
+      return false;
+    isMultiplied = true;
+  }
+  return isMultiplied;
+}
+
+} // namespace
+
+void npuc::cuda::orderResults(func::FuncOp function) {
+  for (auto op : llvm::to_vector(function.getOps<linalg::GenericOp>())) {
+    SmallVector<unsigned> order = orderOfSums(op);
+    if (order.empty() || !wantsLast(op.getResult(0), order.back()))
+      continue;
+    IRRewriter rewriter(op);
+    Value result = op.getResult(0);
+    auto type = cast<RankedTensorType>(result.getType());
+    SmallVector<int64_t> shape =
+        llvm::map_to_vector(order, [&](unsigned dim) { return type.getDimSize(dim); });
+    for (OpOperand &use : result.getUses()) {
+      auto user = cast<linalg::GenericOp>(use.getOwner());
+      SmallVector<AffineMap> maps = user.getIndexingMapsArray();
+      AffineMap &map = maps[use.getOperandNumber()];
+      SmallVector<AffineExpr> indices =
+          llvm::map_to_vector(order, [&](unsigned dim) { return map.getResult(dim); });
+      map = AffineMap::get(map.getNumDims(), 0, indices, map.getContext());
+      user.setIndexingMapsAttr(rewriter.getAffineMapArrayAttr(maps));
+    }
+    op.getDpsInitsMutable()[0].set(
+        tensor::EmptyOp::create(rewriter, op.getLoc(), shape, type.getElementType()));
+    result.setType(type.clone(shape));
+    SmallVector<AffineMap> maps = op.getIndexingMapsArray();
+    SmallVector<AffineExpr> loops =
+        llvm::map_to_vector(order, [&](unsigned loop) { return rewriter.getAffineDimExpr(loop); });
+    maps.back() = AffineMap::get(op.getNumLoops(), 0, loops, rewriter.getContext());
+    op.setIndexingMapsAttr(rewriter.getAffineMapArrayAttr(maps));
+    (void)linalg::interchangeGenericOp(rewriter, op, order);
+  }
+}
