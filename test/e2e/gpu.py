@@ -1,5 +1,6 @@
-"""Kernels for a GPU, by ptx-sim. A large product of floats moves no byte that its tiles do not ask for. Products of integers are onnxruntime's to the last integer; attention of integers is one kernel, and what it
-gives is what the interpreter gives, bit for bit: each float of it is a function of integers.
+"""Kernels for a GPU, by ptx-sim. A large product of floats moves no byte that its tiles do not ask for. Products of integers are onnxruntime's
+to the last integer. Attention is one kernel: of integers that npuc chose, and what it gives is what the interpreter gives, bit for bit, as each
+float of it is a function of integers; of models that come quantized; and of floats where the weights are more than a softmax.
 """
 import json
 import pathlib
@@ -39,18 +40,21 @@ def large(m, n, k):
     return models.onnx_model([helper.make_node("MatMul", ["a", "b"], ["c"])], inputs, {"c": np.empty((m, n), np.float16)}), inputs
 
 
-def attention(heads, rows, keys, size, masked):
-    """softmax(q kᵀ / √size + mask) v, and inputs for it."""
+def attention(heads, rows, keys, size, masked, dropped=False):
+    """softmax(q kᵀ / √size + mask) v, and inputs for it. `dropped`: weights are zero or doubled at random."""
     random = np.random.default_rng(keys)
     numbers = lambda *shape: random.standard_normal(shape).astype(np.float16).astype(np.float32)  # Targets keep floats in 16 bits.
     inputs = {"q": numbers(1, heads, rows, size), "k": numbers(1, heads, keys, size), "v": numbers(1, heads, keys, size)}
-    nodes = [helper.make_node("Transpose", ["k"], ["t"], perm=[0, 1, 3, 2]), helper.make_node("MatMul", ["q", "t"], ["products"]),
+    nodes = [helper.make_node("Transpose", ["k"], ["t"], perm=[0, 1, 3, 2]), helper.make_node("MatMul", ["q", "t"], ["products"], name="products"),
              helper.make_node("Mul", ["products", "scale"], ["scores"])]
     if masked:
         inputs["mask"] = np.where(random.random((1, 1, rows, keys)) < 0.3, -10000, 0).astype(np.float32)
         nodes.append(helper.make_node("Add", ["scores", "mask"], ["masked"]))
-    nodes += [helper.make_node("Softmax", [nodes[-1].output[0]], ["weights"], axis=-1),
-              helper.make_node("MatMul", ["weights", "v"], ["y"], name="result")]
+    nodes.append(helper.make_node("Softmax", [nodes[-1].output[0]], ["weights"], name="weights", axis=-1))
+    if dropped:
+        inputs["drop"] = np.where(random.random((1, heads, rows, keys)) < 0.5, 0, 2).astype(np.float32)
+        nodes.append(helper.make_node("Mul", ["weights", "drop"], ["dropped"]))
+    nodes.append(helper.make_node("MatMul", [nodes[-1].output[0], "v"], ["y"], name="result"))
     scale = onnx.numpy_helper.from_array(np.array(size ** -0.5, np.float32), "scale")
     return models.onnx_model(nodes, inputs, {"y": inputs["q"]}, [scale]), inputs
 
@@ -63,6 +67,11 @@ INSTRUCTIONS = 4.5
 # Whole blocks of 64 keys, one and a quarter, and fewer than one; rows as keys and not; heads of each width that a tile has.
 ATTENTIONS = {"128x32": (3, 128, 128, 32, True), "80x64": (2, 40, 80, 64, True), "12x16": (2, 12, 12, 16, False),
               "200x48": (1, 70, 200, 48, False), "64x128": (1, 16, 64, 128, True), "96x256": (1, 20, 96, 256, False)}
+# Attention that comes quantized: the probabilities are rounded, not powers. By onnxruntime's quantizers, with zero points and without; keys a
+# whole block or some, few, and an odd number. What is before attention: integers of q, k and v, and sums of them for zero points.
+QUANTIZED = {"qdq-u8": ATTENTIONS["128x32"], "qdq-symmetric": ATTENTIONS["200x48"], "operators-multiplied": ATTENTIONS["80x64"],
+             "qdq-i8-channel": (2, 33, 77, 32, True), "npuc": ATTENTIONS["12x16"]}
+DROPPED = {"80x64": (2, 40, 80, 64, True, True), "77x32": (3, 33, 77, 32, False, True)}
 
 
 def cases(build, scratch):
@@ -80,6 +89,12 @@ def cases(build, scratch):
         done = subprocess.run([tools / "npurun", artifact, "--timing-only", "--json", "--device=ptx-sim"], stdout=subprocess.PIPE, check=True, timeout=300)
         told = json.loads(done.stdout)
         return len(told["kernels"]), told["counters"]
+
+    def one_kernel():
+        """Whether both products of attention are in one launch."""
+        launches = json.loads(subprocess.run([tools / "npuc", "inspect", artifact, "--json"], stdout=subprocess.PIPE, check=True).stdout)["launches"]
+        multiplying = [launch["nodes"] for launch in launches if launch["predicted"]["tensor_multiply_adds"] > 0]
+        return len(multiplying) == 1 and "products" in multiplying[0] and "result" in multiplying[0], f"kernels that multiply: {multiplying}"
 
     for name, (m, n, k, tile_m, tile_n) in LARGE.items():
         made, arrays = large(m, n, k)
@@ -115,3 +130,22 @@ def cases(build, scratch):
         launches, counters = counted()
         # Before it one kernel makes integers of each of q, k and v.
         yield f"gpu/attention/{name}/kernels", launches <= 4 and counters["tensor_share"] == 1, f"{launches} launches, {counters['tensor_share']} of the multiply-adds by tensor cores"
+    for name, sizes in QUANTIZED.items():
+        made, arrays = attention(*sizes)
+        onnx.save(made, folder / "float.onnx")
+        np.savez(inputs, **arrays)
+        if name == "npuc":
+            subprocess.run([tools / "npuc", "quantize", folder / "float.onnx", f"--calibration={inputs}", "-o", model], check=True, stdout=subprocess.PIPE)
+        else:
+            quantized.quantize.quantize(folder / "float.onnx", inputs, model, name)
+        quantized.reference(model, inputs, expected)
+        yield f"gpu/quantized/{name}", *quantized.within_a_step(commands(), outputs, expected, quantized.steps(model, expected))
+        yield f"gpu/quantized/{name}/kernels", *one_kernel()
+        yield ptxas.case(f"gpu/quantized/{name}/ptxas", levels / "6-ptx.txt", GPU, [tools / "npuc", "inspect", artifact, "--json"])
+    for name, sizes in DROPPED.items():
+        made, arrays = attention(*sizes)
+        onnx.save(made, model)
+        np.savez(inputs, **arrays)
+        quantized.reference(model, inputs, expected)
+        yield f"gpu/dropped/{name}", *models.judge(commands(), outputs, expected, models.TARGETS[GPU])
+        yield f"gpu/dropped/{name}/kernels", *one_kernel()

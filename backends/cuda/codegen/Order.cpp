@@ -10,21 +10,24 @@ using namespace npuc;
 
 namespace {
 
-/// The loops of a formula in the order in which the sums that it reads lie, if it stores them in another;
-/// else nothing.
-SmallVector<unsigned> orderOfSums(linalg::GenericOp op) {
+/// The loops of a formula in the order in which the sums that it reads lie, or else what it reads first, if
+/// it stores them in another; else nothing.
+SmallVector<unsigned> orderOfOperand(linalg::GenericOp op) {
   if (op.getNumReductionLoops() > 0 || op.getNumResults() != 1 || op.hasIndexSemantics() ||
       !op.getMatchingIndexingMap(op.getDpsInitOperand(0)).isIdentity())
     return {};
+  AffineMap order;
   for (OpOperand *input : op.getDpsInputOperands()) {
     auto product = input->get().getDefiningOp<linalg::LinalgOp>();
+    bool ofSums = product && tile::isContraction(product);
     AffineMap map = op.getMatchingIndexingMap(input);
-    if (!product || !tile::isContraction(product) || !map.isPermutation() || map.isIdentity())
-      continue;
-    return llvm::map_to_vector(map.getResults(),
-                               [](AffineExpr index) { return cast<AffineDimExpr>(index).getPosition(); });
+    if (map.isPermutation() && (ofSums || !order))
+      order = map;
   }
-  return {};
+  if (!order || order.isIdentity())
+    return {};
+  return llvm::map_to_vector(order.getResults(),
+                             [](AffineExpr index) { return cast<AffineDimExpr>(index).getPosition(); });
 }
 
 /// All that reads `tensor` are loops over it, and of the products each has it as second operand with k along
@@ -51,7 +54,7 @@ bool wantsLast(Value tensor, unsigned last) {
 
 void npuc::cuda::orderResults(func::FuncOp function) {
   for (auto op : llvm::to_vector(function.getOps<linalg::GenericOp>())) {
-    SmallVector<unsigned> order = orderOfSums(op);
+    SmallVector<unsigned> order = orderOfOperand(op);
     if (order.empty() || !wantsLast(op.getResult(0), order.back()))
       continue;
     IRRewriter rewriter(op);

@@ -5,8 +5,8 @@
 
 namespace npuc::cuda {
 
-/// Formulas that store sums of a product transposed, as a key is before it is multiplied, store them in the
-/// order of the sums where what reads them gains by it too: a second operand gets its steps of k last.
+/// Formulas that transpose what they read, as a key is before it is multiplied, leave it in its order where what
+/// reads them gains by it: a second operand gets its steps of k last.
 void orderResults(mlir::func::FuncOp function);
 
 } // namespace npuc::cuda
