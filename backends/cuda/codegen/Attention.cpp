@@ -19,6 +19,8 @@ namespace {
 
 constexpr int64_t warps = 4, rowsOfBlock = 16 * warps, keysOfBlock = 64;
 constexpr int64_t greatestHead = 256, greatestGridYZ = 65535;
+/// Of scores and sums, of the 255 that a thread has.
+constexpr int64_t heldRegisters = 128;
 
 class AttentionWriter {
 public:
@@ -71,13 +73,84 @@ public:
     loadKeys(e.index(0));
     commit();
 
+    finish(holdsScores() ? ofHeldScores() : inPasses());
+    return success();
+  }
+
+private:
+  /// One or both of the two keys of a tile of eight that a thread has a row's scores of.
+  struct Keys {
+    int64_t half, tile;
+    Value key;     ///< The first; it may be beyond the last.
+    Position read; ///< Which are read in its place.
+    Lanes scores, masked;
+    unsigned lanes() const { return unsigned(scores.size()); }
+  };
+
+  /// Scores of all keys fit into registers together with the sums of weighted values, and are needed more
+  /// than once.
+  bool holdsScores() const {
+    return s.lastPass > 0 && int64_t(llvm::alignTo(keys, keysOfBlock)) / 2 + head / 2 <= heldRegisters;
+  }
+
+  /// Of each row first what it has, one value after the other, and then its weights.
+  SmallVector<Value> ofHeldScores() {
+    SmallVector<Value> scores, sums(head / 8 * 4, e.zero(pv.sumType()));
+    for (int64_t first = 0; first < keys; first += keysOfBlock) {
+      waitForAll(); // The keys are there.
+      if (first == 0)
+        loadValues(e.index(first));
+      scores.append(multiplyKeys());
+      if (first + keysOfBlock < keys) {
+        e.barrier(); // Nobody needs the keys.
+        loadKeys(e.index(first + keysOfBlock));
+      }
+      commit();
+    }
+    SmallVector<Lanes> weights(scores.size() / 2);
+    for (int64_t half : {0, 1})
+      weighRow(half, scores, weights);
+    for (int64_t first = 0; first < keys; first += keysOfBlock) {
+      waitForAll(); // The values are there.
+      multiplyValues(ArrayRef(weights).slice(size_t(first / 4), keysOfBlock / 4), sums);
+      if (first + keysOfBlock < keys) {
+        e.barrier(); // Nobody needs the values.
+        loadValues(e.index(first + keysOfBlock));
+        commit();
+      }
+    }
+    return sums;
+  }
+
+  /// The weights of one of the thread's rows, and its values, of all its scores.
+  void weighRow(int64_t half, ArrayRef<Value> scores, MutableArrayRef<Lanes> weights) {
+    scalars.scoped([&] {
+      SmallVector<Keys> all = keysFrom(e.index(0), half, scores);
+      if (s.masked)
+        for (Keys &at : all)
+          maskScores(at);
+      for (OfRow &row : s.ofRows) {
+        Value value = beginOf(row);
+        for (Keys &at : all)
+          add(row, at, value);
+        ofRow[half][row.op] = overKeys(row, value);
+        provide(row.op->getResult(0), ofRow[half][row.op]);
+      }
+      for (Keys &at : all)
+        weights[at.tile * 2 + half].append(weightsAt(at));
+    });
+  }
+
+  /// Pass after pass over the keys, each with the products with them anew.
+  SmallVector<Value> inPasses() {
+    SmallVector<Value> carried;
     for (unsigned pass = 0; pass <= s.lastPass; ++pass) {
       SmallVector<OfRow *> found;
-      SmallVector<Value> carried;
+      carried.clear();
       for (OfRow &row : s.ofRows)
         if (row.pass == pass) {
           found.push_back(&row);
-          carried.append(2, scalars.at(row.op.getDpsInits()[0], {}, 1)[0]);
+          carried.append(2, beginOf(row));
         }
       bool isLast = pass == s.lastPass;
       if (isLast)
@@ -86,20 +159,12 @@ public:
       for (auto [i, row] : llvm::enumerate(found))
         for (int64_t half : {0, 1})
           ofRow[half][row->op] = overKeys(*row, carried[2 * i + size_t(half)]);
-      if (isLast)
-        finish(ArrayRef(carried).drop_front(2 * found.size()));
+      carried.erase(carried.begin(), carried.begin() + 2 * found.size());
     }
-    return success();
+    return carried;
   }
 
-private:
-  /// Some of the two keys of a tile of eight that a thread has a row's scores of.
-  struct Keys {
-    Value key;             ///< The first; it may be beyond the last.
-    Position read;         ///< Which are read in its place.
-    unsigned first, lanes; ///< Among the two.
-    int64_t half;
-  };
+  Value beginOf(OfRow &row) { return scalars.at(row.op.getDpsInits()[0], {}, 1)[0]; }
 
   /// A reduction over the keys, each of whose rows is one of scores.
   bool isOverKeys(LinalgOp op) const {
@@ -183,47 +248,48 @@ private:
                MutableArrayRef<Value> carried, MutableArrayRef<Lanes> weights) {
     for (auto &[op, value] : ofRow[half])
       provide(op->getResult(0), value);
+    SmallVector<Keys> all = keysFrom(first, half, scores);
     auto greatest = llvm::find_if(found, [&](OfRow *row) { return row->op == s.greatest; });
-    SmallVector<Lanes> masked(keysOfBlock / 8);
     if (greatest != found.end()) {
-      for (int64_t t = 0; t < keysOfBlock / 8; ++t)
-        forKeys(first, t, half, scores, [&](const Keys &at) { masked[t].append(maskedScores(at)); });
-      raiseGreatest(greatest - found.begin(), half, masked, found, isLast, carried);
+      for (Keys &at : all)
+        scalars.scoped([&] { maskScores(at); });
+      raiseGreatest(greatest - found.begin(), half, all, found, isLast, carried);
     }
-    for (int64_t t = 0; t < keysOfBlock / 8; ++t)
-      forKeys(first, t, half, scores, [&](const Keys &at) {
-        if (s.masked) {
-          Lanes some =
-              masked[t].empty() ? maskedScores(at) : Lanes(ArrayRef(masked[t]).slice(at.first, at.lanes));
-          scalars.sources[s.masked] = [some](ArrayRef<Position>, unsigned) { return some; };
-        }
+    for (Keys &at : all)
+      scalars.scoped([&] {
+        if (s.masked && at.masked.empty())
+          maskScores(at);
         for (size_t i = 0; i < found.size(); ++i)
           if (found[i]->op != s.greatest)
             add(*found[i], at, carried[2 * i + size_t(half)]);
-        if (!isLast)
-          return;
-        Lanes some = operandOf(s.weighted, at);
-        if (!s.isRelative)
-          replaceBeyond(at, e.zero(some[0].getType()), some);
-        weights[t * 2 + half].append(some);
+        if (isLast)
+          weights[at.tile * 2 + half].append(weightsAt(at));
       });
     scalars.sources.erase(s.base);
   }
 
-  /// What a softmax is of.
-  Lanes maskedScores(const Keys &at) {
-    Lanes some = operandOf(s.greatest, at);
-    replaceBeyond(at, e.f32(-std::numeric_limits<float>::infinity()), some);
-    return some;
+  /// Computes what a softmax is of.
+  void maskScores(Keys &at) {
+    lookAt(at);
+    at.masked = operandOf(s.greatest, at);
+    replaceBeyond(at, e.f32(-std::numeric_limits<float>::infinity()), at.masked);
+  }
+
+  Lanes weightsAt(const Keys &at) {
+    lookAt(at);
+    Lanes weights = operandOf(s.weighted, at);
+    if (!s.isRelative)
+      replaceBeyond(at, e.zero(weights[0].getType()), weights);
+    return weights;
   }
 
   /// The row's greatest score so far, number `i` of `found`, also of a block's. What is relative to it
   /// becomes relative to the new one.
-  void raiseGreatest(size_t i, int64_t half, ArrayRef<Lanes> masked, ArrayRef<OfRow *> found, bool isLast,
+  void raiseGreatest(size_t i, int64_t half, ArrayRef<Keys> all, ArrayRef<OfRow *> found, bool isLast,
                      MutableArrayRef<Value> carried) {
     Value &greatest = carried[2 * i + size_t(half)], before = greatest;
-    for (const Lanes &lanes : masked)
-      for (Value score : lanes)
+    for (const Keys &at : all)
+      for (Value score : at.masked)
         greatest = found[i]->combiner.combine(e, greatest, score);
     SmallVector<Value *> relative;
     for (size_t j = 0; j < found.size(); ++j)
@@ -262,9 +328,10 @@ private:
 
   /// Adds the elements at some keys to a row's value.
   void add(OfRow &row, const Keys &at, Value &value) {
+    lookAt(at);
     Value neutral = arith::ConstantOp::create(e.b, e.loc, row.combiner.neutral);
-    Lanes some = scalars.evaluate(row.op, loopsAt(row.op, at), at.lanes, {Lanes(at.lanes, neutral)})[0];
-    if (!row.isRelative)
+    Lanes some = scalars.evaluate(row.op, loopsAt(row.op, at), at.lanes(), {Lanes(at.lanes(), neutral)})[0];
+    if (!row.isRelative && row.op != s.greatest)
       replaceBeyond(at, neutral, some);
     for (Value one : some)
       value = row.combiner.combine(e, value, one);
@@ -275,20 +342,30 @@ private:
     scalars.sources[tensor] = [value](ArrayRef<Position>, unsigned lanes) { return Lanes(lanes, value); };
   }
 
-  /// Calls `body` with both, or if their number is odd with one after the other, as they are read. Keys
-  /// beyond the last are read as the last.
-  void forKeys(Value first, int64_t t, int64_t half, ArrayRef<Value> scores,
-               llvm::function_ref<void(const Keys &at)> body) {
+  /// The thread's keys from `first` on that have `scores`; if their number is odd one at a time, as they are
+  /// read. Keys beyond the last are read as the last.
+  SmallVector<Keys> keysFrom(Value first, int64_t half, ArrayRef<Value> scores) {
+    SmallVector<Keys> all;
     unsigned together = keys % 2 ? 1 : 2;
-    for (unsigned i = 0; i < 2; i += together) {
-      Value key = e.add(e.add(e.add(first, t * 8), e.mul(e.rem(lane, 4), 2)), int64_t(i)), read = key;
-      if (keys % keysOfBlock)
-        read = e.select(e.less(key, keys), key, e.index(keys - together));
-      Lanes own(scores.slice(size_t(t * 4 + half * 2) + i, together));
-      scalars.sources[s.scores->getResult(0)] = [own](ArrayRef<Position>, unsigned) { return own; };
-      scalars.scoped([&] { body({key, {read, int64_t(together) - 1, together}, i, together, half}); });
-      scalars.sources.erase(s.masked);
-    }
+    for (int64_t t = 0; t < int64_t(scores.size()) / 4; ++t)
+      for (unsigned i = 0; i < 2; i += together) {
+        Value key = e.add(e.add(e.add(first, t * 8), e.mul(e.rem(lane, 4), 2)), int64_t(i)), read = key;
+        if (keys % keysOfBlock)
+          read = e.select(e.less(key, keys), key, e.index(keys - together));
+        Lanes own(scores.slice(size_t(t * 4 + half * 2) + i, together));
+        all.push_back({half, t, key, {read, int64_t(together) - 1, together}, own, {}});
+      }
+    return all;
+  }
+  /// From now on elements of what depends on keys are those at these.
+  void lookAt(const Keys &at) {
+    auto provide = [&](Value tensor, const Lanes &lanes) {
+      scalars.sources[tensor] = [lanes](ArrayRef<Position>, unsigned) { return lanes; };
+    };
+    provide(s.scores->getResult(0), at.scores);
+    scalars.sources.erase(s.masked);
+    if (!at.masked.empty())
+      provide(s.masked, at.masked);
   }
 
   /// What keys beyond the last count as.
@@ -312,7 +389,7 @@ private:
   Lanes operandOf(LinalgOp op, const Keys &at) {
     OpOperand *operand = op.getDpsInputOperand(0);
     return scalars.at(operand->get(), scalars.through(op.getMatchingIndexingMap(operand), loopsAt(op, at)),
-                      at.lanes);
+                      at.lanes());
   }
 
   SmallVector<Value> multiplyKeys() {

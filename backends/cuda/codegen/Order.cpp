@@ -30,24 +30,23 @@ SmallVector<unsigned> orderOfOperand(linalg::GenericOp op) {
                              [](AffineExpr index) { return cast<AffineDimExpr>(index).getPosition(); });
 }
 
-/// All that reads `tensor` are loops over it, and of the products each has it as second operand with k along
-/// dimension `last`.
+/// All that reads `tensor` are loops over it, and what sums does so along its dimension `last`: products have
+/// it as second operand.
 bool wantsLast(Value tensor, unsigned last) {
-  bool isMultiplied = false;
+  bool isSummed = false;
   for (OpOperand &use : tensor.getUses()) {
     auto op = dyn_cast<linalg::GenericOp>(use.getOwner());
     if (!op || !op.isDpsInput(&use))
       return false;
-    if (!tile::isContraction(op))
+    if (op.getNumReductionLoops() == 0)
       continue;
-    AffineMap own = op.getMatchingIndexingMap(&use),
-              sums = op.getMatchingIndexingMap(op.getDpsInitOperand(0));
-    auto index = dyn_cast<AffineDimExpr>(own.getResult(last));
-    if (use.getOperandNumber() != 1 || !index || sums.isFunctionOfDim(index.getPosition()))
+    auto index = dyn_cast<AffineDimExpr>(op.getMatchingIndexingMap(&use).getResult(last));
+    if (!index || op.getIteratorTypesArray()[index.getPosition()] != utils::IteratorType::reduction ||
+        (tile::isContraction(op) && use.getOperandNumber() != 1))
       return false;
-    isMultiplied = true;
+    isSummed = true;
   }
-  return isMultiplied;
+  return isSummed;
 }
 
 } // namespace
