@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
+import counts
 import models
 import ptxas
 import quantized
@@ -141,6 +142,8 @@ def cases(build, scratch):
         quantized.reference(model, inputs, expected)
         yield f"gpu/quantized/{name}", *quantized.within_a_step(commands(), outputs, expected, quantized.steps(model, expected))
         yield f"gpu/quantized/{name}/kernels", *one_kernel()
+        yield counts.case(f"gpu/quantized/{name}/counts", [tools / "npuc", "inspect", artifact, "--json"],
+                          [tools / "npurun", artifact, "--timing-only", "--json", "--device=ptx-sim"])
         yield ptxas.case(f"gpu/quantized/{name}/ptxas", levels / "6-ptx.txt", GPU, [tools / "npuc", "inspect", artifact, "--json"])
     for name, sizes in DROPPED.items():
         made, arrays = attention(*sizes)

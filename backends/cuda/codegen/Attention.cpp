@@ -100,7 +100,7 @@ private:
       waitForAll(); // The keys are there.
       if (first == 0)
         loadValues(e.index(first));
-      scores.append(multiplyKeys());
+      scores.append(multiplyKeys(tilesAt(first)));
       if (first + keysOfBlock < keys) {
         e.barrier(); // Nobody needs the keys.
         loadKeys(e.index(first + keysOfBlock));
@@ -112,7 +112,7 @@ private:
       weighRow(half, scores, weights);
     for (int64_t first = 0; first < keys; first += keysOfBlock) {
       waitForAll(); // The values are there.
-      multiplyValues(ArrayRef(weights).slice(size_t(first / 4), keysOfBlock / 4), sums);
+      multiplyValues(ArrayRef(weights).slice(size_t(first / 4), size_t(tilesAt(first) * 2)), sums);
       if (first + keysOfBlock < keys) {
         e.barrier(); // Nobody needs the values.
         loadValues(e.index(first + keysOfBlock));
@@ -158,10 +158,16 @@ private:
       overBlocks(carried, [&](Value first) { block(first, found, isLast, carried); });
       for (auto [i, row] : llvm::enumerate(found))
         for (int64_t half : {0, 1})
-          ofRow[half][row->op] = overKeys(*row, carried[2 * i + size_t(half)]);
+          if (!isLast || row->isKept)
+            ofRow[half][row->op] = overKeys(*row, carried[2 * i + size_t(half)]);
       carried.erase(carried.begin(), carried.begin() + 2 * found.size());
     }
     return carried;
+  }
+
+  /// Tiles of eight keys in the block from key `first` on.
+  int64_t tilesAt(int64_t first) const {
+    return int64_t(llvm::divideCeil(std::min(keysOfBlock, keys - first), 8));
   }
 
   Value beginOf(OfRow &row) { return scalars.at(row.op.getDpsInits()[0], {}, 1)[0]; }
@@ -187,6 +193,8 @@ private:
   }
   /// Runs `body` for each block of keys, by its first, with `carried` from one to the next.
   void overBlocks(SmallVector<Value> &carried, llvm::function_ref<void(Value first)> body) {
+    if (keys <= keysOfBlock)
+      return body(e.index(0));
     auto loop = scf::ForOp::create(e.b, e.loc, e.index(0), e.index(keys), e.index(keysOfBlock), carried);
     OpBuilder::InsertionGuard guard(e.b);
     e.b.setInsertionPointToStart(loop.getBody());
@@ -224,7 +232,8 @@ private:
       loadValues(first);
       commit();
     }
-    SmallVector<Value> scores = multiplyKeys();
+    // Of more than one block each is as long as the longest.
+    SmallVector<Value> scores = multiplyKeys(tilesAt(0));
     Value next = e.add(first, keysOfBlock), isMore = e.less(next, keys);
     if (isLast) {
       waitForAll(); // The values are there, and nobody needs the keys.
@@ -235,7 +244,7 @@ private:
     }
     commit();
     MutableArrayRef<Value> sums = carried.drop_front(2 * found.size());
-    SmallVector<Lanes> weights(keysOfBlock / 8 * 2);
+    SmallVector<Lanes> weights(scores.size() / 2);
     for (int64_t half : {0, 1})
       findRow(first, half, scores, found, isLast, carried, weights);
     if (isLast)
@@ -392,38 +401,42 @@ private:
                       at.lanes());
   }
 
-  SmallVector<Value> multiplyKeys() {
-    SmallVector<Value> scores(keysOfBlock / 8 * 4, e.zero(qk.sumType()));
-    for (int64_t step = 0; step < steps; ++step) {
+  /// Scores of `tiles` times eight keys.
+  SmallVector<Value> multiplyKeys(int64_t tiles) {
+    SmallVector<Value> scores(size_t(tiles * 4), e.zero(qk.sumType()));
+    for (int64_t part = 0; part * stepBytes < qk.k.size() * qk.a.elementBytes; ++part) {
+      int64_t step = part * stepBytes / rowBytes, within = part % (rowBytes / stepBytes);
       Value a = at(step * rowsOfBlock * rowBytes), b = at(keysBegin + step * keysOfBlock * rowBytes);
-      for (int64_t part = 0; part < rowBytes / stepBytes; ++part) {
-        SmallVector<Value> rows = loadRows(kernel, a, warpRow, part, lane);
-        for (int64_t n = 0; n < keysOfBlock / 8; n += 2) {
-          SmallVector<Value> columns = loadColumns(kernel, b, e.index(n * 8), part, lane);
-          for (int64_t i = 0; i < 2; ++i)
-            multiplyAdd(kernel, qk, rows, ArrayRef(columns).slice(i * 2, 2),
-                        MutableArrayRef(scores).slice((n + i) * 4, 4));
-        }
+      SmallVector<Value> rows = loadRows(kernel, a, warpRow, within, lane);
+      for (int64_t n = 0; n < tiles; n += 2) {
+        SmallVector<Value> columns = loadColumns(kernel, b, e.index(n * 8), within, lane);
+        for (int64_t i = 0; i < std::min<int64_t>(2, tiles - n); ++i)
+          multiplyAdd(kernel, qk, rows, ArrayRef(columns).slice(i * 2, 2),
+                      MutableArrayRef(scores).slice((n + i) * 4, 4));
       }
     }
     return scores;
   }
 
+  /// `weights` of tiles of eight keys, each of the thread's two rows.
   void multiplyValues(ArrayRef<Lanes> weights, MutableArrayRef<Value> sums) {
-    // Of one mma; a register has a row's weights of one tile of eight keys, or of bytes of two.
-    int64_t keysOfStep = stepBytes / pv.a.elementBytes, tilesOfRegister = 2 / pv.a.elementBytes;
-    int64_t perStep = pv.elementsOfRow() / keysOfStep;
-    for (int64_t t = 0; t < keysOfBlock / keysOfStep; ++t) {
+    // Of one mma; a register has a row's weights of one tile, or of bytes of two.
+    int64_t tiles = int64_t(weights.size()) / 2, tilesOfStep = stepBytes / pv.a.elementBytes / 8,
+            tilesOfRegister = tilesOfStep / 2, perStep = pv.elementsOfRow() / 8 / tilesOfStep;
+    Lanes none(2, e.zero(weights[0][0].getType()));
+    for (int64_t t = 0; t * tilesOfStep < tiles; ++t) {
       SmallVector<Value> rows;
       for (int64_t keyHalf = 0; keyHalf < 2; ++keyHalf)
         for (int64_t half = 0; half < 2; ++half) {
           Lanes lanes;
-          for (int64_t i = 0; i < tilesOfRegister; ++i)
-            llvm::append_range(lanes, weights[((t * 2 + keyHalf) * tilesOfRegister + i) * 2 + half]);
+          for (int64_t i = 0; i < tilesOfRegister; ++i) {
+            int64_t tile = (t * 2 + keyHalf) * tilesOfRegister + i;
+            llvm::append_range(lanes, tile < tiles ? weights[tile * 2 + half] : none);
+          }
           rows.push_back(LLVM::BitcastOp::create(e.b, e.loc, e.b.getI32Type(), e.pack(lanes)));
         }
       Value b = at(valuesBegin + t / perStep * pv.elementsOfRow() * head * pv.b.elementBytes);
-      for (int64_t n = 0; n < head / 8; n += 2) {
+      for (int64_t n = 0; n * 8 < pv.n.size(); n += 2) {
         SmallVector<Value> columns =
             loadTransposedColumns(kernel, pv, b, head, e.index(n * 8), t % perStep, lane);
         for (int64_t i = 0; i < 2; ++i)

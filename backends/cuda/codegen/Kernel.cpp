@@ -83,6 +83,9 @@ std::optional<Combiner> npuc::cuda::combinerOf(linalg::LinalgOp op) {
                            arith::MinSIOp>(last);
   if (!isKnown || out.getType().getIntOrFloatBitWidth() != 32)
     return std::nullopt;
+  // To a sum of floats only −0 adds nothing.
+  if (auto add = dyn_cast<arith::AddFOp>(last))
+    return Combiner{last, FloatAttr::get(add.getType(), -0.0)};
   return Combiner{last, *arith::getNeutralElement(last)};
 }
 
