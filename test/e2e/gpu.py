@@ -73,6 +73,10 @@ ATTENTIONS = {"128x32": (3, 128, 128, 32, True), "80x64": (2, 40, 80, 64, True),
 QUANTIZED = {"qdq-u8": ATTENTIONS["128x32"], "qdq-symmetric": ATTENTIONS["200x48"], "operators-multiplied": ATTENTIONS["80x64"],
              "qdq-i8-channel": (2, 33, 77, 32, True), "npuc": ATTENTIONS["12x16"]}
 DROPPED = {"80x64": (2, 40, 80, 64, True, True), "77x32": (3, 33, 77, 32, False, True)}
+# Models whose kernels' registers are estimated where ptxas was not asked. Of each kernel so many more or fewer, the step in which threads get
+# them, or this share of what ptxas says; and of so many kernels: what ptxas loads early in a short loop is not known.
+ESTIMATED = ["bert-tiny-cls-ts", "llama-tiny-ts", "vit-tiny-ts"]
+REGISTERS_APART, REGISTERS_SHARE, KERNELS = 8, 0.25, 0.95
 
 
 def cases(build, scratch):
@@ -97,6 +101,21 @@ def cases(build, scratch):
         multiplying = [launch["nodes"] for launch in launches if launch["predicted"]["tensor_multiply_adds"] > 0]
         return len(multiplying) == 1 and "products" in multiplying[0] and "result" in multiplying[0], f"kernels that multiply: {multiplying}"
 
+    def registers(assembler, *command):
+        subprocess.run([*command, f"--ptxas={assembler}", "-o", artifact], stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=True)
+        launches = json.loads(subprocess.run([tools / "npuc", "inspect", artifact, "--json"], stdout=subprocess.PIPE, check=True).stdout)["launches"]
+        return {launch["kernel"]: launch["predicted"]["registers"] for launch in launches}
+
+    for name in ESTIMATED:
+        prepared = quantized.prepared(name, folder)
+        given = models.MODELS / name / "inputs_0.npz"
+        for precision, options in (("fp16", []), ("int8", ["--precision=int8", f"--calibration={given}"])):
+            command = [tools / "npuc", "compile", prepared / "model.onnx", *quantized.shapes_of(given), f"--target={GPU}", *options]
+            told, estimated = registers(ptxas.find(), *command), registers("none", *command)
+            apart = {kernel: (estimated[kernel], told[kernel]) for kernel in told
+                     if abs(estimated[kernel] - told[kernel]) > max(REGISTERS_APART, REGISTERS_SHARE * told[kernel])}
+            yield (f"gpu/registers/{name}/{precision}", len(apart) <= (1 - KERNELS) * len(told) and estimated.keys() == told.keys(),
+                   f"of {len(told)} kernels, estimated and by ptxas: {apart}")
     for name, (m, n, k, tile_m, tile_n) in LARGE.items():
         made, arrays = large(m, n, k)
         onnx.save(made, model)

@@ -28,8 +28,9 @@ namespace {
 /// Warps of the launch, and iterations of a loop, that stand for all: those of so few are all looked at.
 constexpr uint64_t greatestWarps = 16, greatestIterations = 16;
 constexpr uint64_t sectorBytes = 32;
-/// What ptxas takes beside what is alive: addresses, and what it loads early.
-constexpr unsigned otherRegisters = 16;
+/// What ptxas takes beside what is alive, as for what it loads early, and at least. Measured on the kernels of
+/// some models.
+constexpr unsigned otherRegisters = 3, leastRegisters = 12;
 
 /// The sectors that a request of a warp touches.
 uint64_t sectorsOf(const MemoryAccess &access, uint32_t lanes, Warp &warp) {
@@ -188,7 +189,7 @@ Work Counter::count(const std::string &kernel, const Geometry &geometry) {
 
   Work work;
   work.arguments.resize(function.arg_size());
-  work.registers = registersAlive(function) + otherRegisters;
+  work.registers = std::max(registersAlive(function) + otherRegisters, leastRegisters);
   // What a warp does on average, of the sampled ones.
   const double each = double(warps) / double(sampled * iterations);
   std::array<double, elementTypeCount> multiplyAdds{};
