@@ -90,7 +90,7 @@ private:
   /// Scores of all keys fit into registers together with the sums of weighted values, and are needed more
   /// than once.
   bool holdsScores() const {
-    return s.lastPass > 0 && int64_t(llvm::alignTo(keys, keysOfBlock)) / 2 + head / 2 <= heldRegisters;
+    return s.lastPass > 0 && int64_t(llvm::alignTo(keys, 8)) / 2 + head / 2 <= heldRegisters;
   }
 
   /// Of each row first what it has, one value after the other, and then its weights.
@@ -176,7 +176,6 @@ private:
   bool isOverKeys(LinalgOp op) const {
     int64_t over = 1;
     bool ofRows = true;
-    SmallVector<Position> own = loops.of(op);
     for (auto [loop, extent] : llvm::enumerate(op.getStaticLoopRanges())) {
       if (op.getIteratorTypesArray()[loop] == utils::IteratorType::reduction)
         over *= extent;

@@ -123,7 +123,7 @@ std::optional<Between> npuc::cuda::betweenProducts(const tile::Group &group) {
     bool ofExponentials = found.exponentials && op.getDpsInputs()[0] == found.exponentials->getResult(0);
     if (tile::isContraction(op)) {
       LinalgOp &place = ofScores ? found.weighted : found.scores;
-      if (place)
+      if (place || known.contains(op.getDpsInputs()[1].getDefiningOp()))
         return std::nullopt;
       place = op;
       if (!ofScores) {

@@ -5,8 +5,8 @@
 
 namespace npuc::cuda {
 
-/// Formulas that transpose what they read, as a key is before it is multiplied, leave it in its order where what
-/// reads them gains by it: second operands get their steps of k last, and other sums run along them.
+/// Formulas that transpose what they read, as a key is before it is multiplied, leave it in its order where
+/// what reads them gains by it: second operands get their steps of k last, and other sums run along them.
 void orderResults(mlir::func::FuncOp function);
 
 } // namespace npuc::cuda

@@ -28,8 +28,8 @@ namespace {
 /// Warps of the launch, and iterations of a loop, that stand for all: those of so few are all looked at.
 constexpr uint64_t greatestWarps = 16, greatestIterations = 16;
 constexpr uint64_t sectorBytes = 32;
-/// What ptxas takes beside what is alive, as for what it loads early, and at least. Measured on the kernels of
-/// some models.
+/// What ptxas takes beside what is alive, as for what it loads early, and at least. Measured on the kernels
+/// of some models.
 constexpr unsigned otherRegisters = 3, leastRegisters = 12;
 
 /// The sectors that a request of a warp touches.
