@@ -370,8 +370,8 @@ private:
     auto provide = [&](Value tensor, const Lanes &lanes) {
       scalars.sources[tensor] = [lanes](ArrayRef<Position>, unsigned) { return lanes; };
     };
-    provide(s.scores->getResult(0), at.scores);
     scalars.sources.erase(s.masked);
+    provide(s.scores->getResult(0), at.scores); // Which may be what a softmax is of.
     if (!at.masked.empty())
       provide(s.masked, at.masked);
   }
