@@ -20,7 +20,12 @@ struct BasicBlock {
 class Ranker {
 public:
   Ranker(const std::vector<BasicBlock> &blocks)
-      : blocks_(blocks), rank_(blocks.size()), part_(blocks.size(), 0), state_(blocks.size()) {}
+      : blocks_(blocks), before_(blocks.size()), rank_(blocks.size()), part_(blocks.size(), 0),
+        state_(blocks.size()) {
+    for (uint32_t b = 0; b < blocks.size(); ++b)
+      for (uint32_t next : blocks[b].next)
+        before_[next].push_back(b);
+  }
 
   std::vector<uint32_t> run() {
     std::vector<uint32_t> all(blocks_.size());
@@ -62,8 +67,7 @@ private:
       part_[b] = generation_;
       state_[b] = {};
     }
-    // The block of the loop that stands first in the text is taken for its entry.
-    const uint32_t entry = *std::ranges::min_element(set);
+    const uint32_t entry = entryOf(set);
     std::vector<std::vector<uint32_t>> found;
     std::vector<uint32_t> stack;
     uint32_t count = 0;
@@ -111,7 +115,19 @@ private:
     return found;
   }
 
+  /// Where the set, whose blocks are marked, is come to from outside. A loop may have several such blocks,
+  /// and the kernel has none: the one that stands first in the text is taken.
+  uint32_t entryOf(const std::vector<uint32_t> &set) const {
+    const uint32_t first = *std::ranges::min_element(set);
+    uint32_t entry = UINT32_MAX;
+    for (uint32_t b : set)
+      if (std::ranges::any_of(before_[b], [&](uint32_t from) { return part_[from] != generation_; }))
+        entry = std::min(entry, b);
+    return entry == UINT32_MAX ? first : entry;
+  }
+
   const std::vector<BasicBlock> &blocks_;
+  std::vector<std::vector<uint32_t>> before_;
   std::vector<uint32_t> rank_, part_;
   std::vector<State> state_;
   uint32_t generation_ = 0;
