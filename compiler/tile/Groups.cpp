@@ -123,6 +123,8 @@ bool npuc::tile::isContraction(LinalgOp op) {
 
 bool npuc::tile::isConstantTensor(Value value) {
   while (Operation *op = value.getDefiningOp()) {
+    if (op->hasAttr(constantAttr))
+      return true;
     if (!isa<tensor::ExpandShapeOp, tensor::CollapseShapeOp, tensor::ExtractSliceOp>(op))
       return false;
     value = op->getOperand(0);

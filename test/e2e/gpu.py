@@ -1,6 +1,7 @@
 """Kernels for a GPU, by ptx-sim. A large product of floats moves no byte that its tiles do not ask for. Products of integers are onnxruntime's
 to the last integer. Attention is one kernel: of integers that npuc chose, and what it gives is what the interpreter gives, bit for bit, as each
-float of it is a function of integers; of models that come quantized; and of floats where the weights are more than a softmax. A model compiled again is the same bytes.
+float of it is a function of integers; of models that come quantized; and of floats where the weights are more than a softmax. Weights of 4 bits are multiplied as
+they lie in memory, by integers and by floats. A model compiled again is the same bytes.
 """
 import json
 import pathlib
@@ -39,6 +40,33 @@ def large(m, n, k):
     random = np.random.default_rng(0)
     inputs = {"a": random.standard_normal((m, k)).astype(np.float16), "b": random.standard_normal((k, n)).astype(np.float16)}
     return models.onnx_model([helper.make_node("MatMul", ["a", "b"], ["c"])], inputs, {"c": np.empty((m, n), np.float16)}), inputs
+
+
+def multiplied(m, n, k):
+    """x w + b, and inputs for it. Bytes of x lose little beside the weights' 4 bits."""
+    random = np.random.default_rng(m + n)
+    inputs = {"x": random.standard_normal((m, k)).astype(np.float16).astype(np.float32)}
+    constants = {"w": random.standard_normal((k, n)).astype(np.float32) * k ** -0.5, "b": random.standard_normal(n).astype(np.float32)}
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["p"]), helper.make_node("Add", ["p", "b"], ["y"], name="result")]
+    return models.onnx_model(nodes, inputs, {"y": np.empty((m, n), np.float32)},
+                             [onnx.numpy_helper.from_array(array, name) for name, array in constants.items()]), inputs
+
+
+def four_bits(m, n, k, block, zeros):
+    """A product by weights of 4 bits in blocks with scales, and zero points or (8) none, and inputs for it."""
+    random = np.random.default_rng(m + n + block)
+    bytes_ = lambda *shape: random.integers(0, 256, shape, np.uint8)
+    blocks = -(-k // block)
+    inputs = {"x": random.standard_normal((m, k)).astype(np.float16).astype(np.float32)}
+    constants = {"w": bytes_(n, blocks, block // 2), "s": random.uniform(0.01, 0.02, (n * blocks)).astype(np.float32)}
+    if zeros:
+        constants["z"] = bytes_(n * -(-blocks // 2))
+    node = helper.make_node("MatMulNBits", ["x", *constants], ["p"], name="result", domain="com.microsoft", N=n, K=k, bits=4, block_size=block,
+                            accuracy_level=1)
+    model = models.onnx_model([node, helper.make_node("Relu", ["p"], ["y"])], inputs, {"y": np.empty((m, n), np.float32)},
+                              [onnx.numpy_helper.from_array(array, name) for name, array in constants.items()])
+    model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    return model, inputs
 
 
 def attention(heads, rows, keys, size, masked, dropped=False):
@@ -103,6 +131,22 @@ def again(tools, folder):
                      if abs(estimated.get(kernel, 0) - told[kernel]) > max(REGISTERS_APART, REGISTERS_SHARE * told[kernel])}
             yield f"gpu/registers/{name}/{precision}", len(apart) <= (1 - KERNELS) * len(told), f"of {len(told)} kernels, estimated and by ptxas: {apart}"
 
+# Products by weights of 4 bits: rows, columns, k. One row and as many as a tile of 16 has, which read each weight once, and 128; columns and k
+# that fill tiles up, and not.
+MULTIPLIED = {"1": (1, 576, 1536), "5x50": (5, 50, 160), "16": (16, 192, 576), "128": (128, 384, 384)}
+# Those that npuc quantizes, of floats or integers of 8 bits by groups of 32 to 128, with and without zero points. Against the interpreter:
+# sums of groups are exact, and are added in another order. Floats are of 16 bits, and so are the interpreter's weights.
+FOUR_BITS = {"int4-32": 1e-6, "int4-32a": 1e-6, "int4-64": 1e-6, "int4-128a": 1e-6, "int4-32-float": 1e-3, "int4-128a-float": 1e-3}
+# Those of a model: block, zero points.
+BLOCKS = {"16": (16, False), "32": (32, False), "32-zeros": (32, True), "128-zeros": (128, True)}
+
+
+def moved_by_four_bits(m, n, k, each, more, element):
+    """Bytes that tiles of 16 or 32 rows by 32 columns ask for: weights once for each of their rows, with a scale and `more` bytes for each group
+    and column; activations once for each tile's columns; before that they become `element` bytes each; and results."""
+    rows = -(-m // (16 if m <= 16 else 32))
+    return rows * n * (k / 2 + -(-k // each) * (4 + more)) + n / 32 * m * k * element + m * k * (4 + element) + 4 * (m + 1) * n
+
 
 def cases(build, scratch):
     tools, folder = pathlib.Path(build) / "bin", pathlib.Path(scratch) / "gpu"
@@ -147,6 +191,37 @@ def cases(build, scratch):
         yield f"gpu/product/{name}", *models.judge(commands(), outputs, expected, 0)
         _, counters = counted()
         yield f"gpu/product/{name}/tensor-cores", counters["tensor_share"] == 1, f"{counters['tensor_share']} of the multiply-adds by tensor cores"
+    for name, sizes in MULTIPLIED.items():
+        made, arrays = multiplied(*sizes)
+        onnx.save(made, model)
+        np.savez(inputs, **arrays)
+        for precision, limit in FOUR_BITS.items():
+            case, integers = f"gpu/four-bits/{name}/{precision}", not precision.endswith("float")
+            options = [f"--precision={precision}", f"--calibration={inputs}", "--max-loss=1"]
+            interpret = [tools / "npuc", "run", model, "--device=interpreter", f"--target={GPU}", *options, f"--inputs={inputs}", f"--outputs={expected}"]
+            yield case, *models.judge([interpret, *commands(*options)], outputs, expected, limit)
+            launches, counters = counted()
+            each, more = int(precision.split("-")[1].rstrip("a")), (4 if integers else 0) + ("a" in precision.split("-")[1])
+            moved, asked = 32 * counters["global"]["sectors"], moved_by_four_bits(*sizes, each, more, 1 if integers else 2)
+            # Activations are rounded before; where k is filled up to whole groups, that is more than one kernel. Sectors of tiles that are
+            # not filled up are not counted here.
+            whole = sizes[1] % 32 == 0 and sizes[2] % each == 0
+            yield (f"{case}/kernels", launches <= 2 + 2 * (sizes[2] % each > 0) and counters["tensor_share"] == 1 and (moved <= 1.1 * asked or not whole),
+                   f"{launches} launches, {counters['tensor_share']} of the multiply-adds by tensor cores, {moved} bytes moved, {asked:.0f} asked for")
+            inspect = [tools / "npuc", "inspect", artifact, "--json"]
+            yield counts.case(f"{case}/counts", inspect, [tools / "npurun", artifact, "--timing-only", "--json", "--device=ptx-sim"])
+            if name == "128":
+                yield ptxas.case(f"{case}/ptxas", levels / "6-ptx.txt", GPU, inspect)
+        for blocks, (block, zeros) in BLOCKS.items():
+            made, arrays = four_bits(*sizes, block, zeros)
+            onnx.save(made, model)
+            np.savez(inputs, **arrays)
+            quantized.reference(model, inputs, expected)
+            case = f"gpu/four-bits/{name}/blocks-{blocks}"
+            yield case, *models.judge(commands(), outputs, expected, 1e-3)
+            launches, counters = counted()
+            yield (f"{case}/kernels", launches <= 2 + 2 * (sizes[2] % block > 0) and counters["tensor_share"] == 1,
+                   f"{launches} launches, {counters['tensor_share']} of the multiply-adds by tensor cores")
     for name, sizes in ATTENTIONS.items():
         made, arrays = attention(*sizes)
         onnx.save(made, model)

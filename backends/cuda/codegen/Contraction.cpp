@@ -1,9 +1,11 @@
 // C[batch, m, n] = Σ_k A[batch, m, k] · B[batch, k, n] by mma.sync. A block computes a tile of C, where tiles
 // are small with warps for different parts of k; tiles of A and B come to shared memory by asynchronous
-// copies, some steps of k ahead, and from there to registers by ldmatrix. Sums go through shared memory once
-// more, so that formulas of them run over whole rows and global memory is written in 128 bits.
+// copies, some steps of k ahead, and from there to registers by ldmatrix, or, of weights of 4 bits, by
+// Nibbles. Sums go through shared memory once more, so that formulas of them run over whole rows and global
+// memory is written in 128 bits.
 
 #include "backends/cuda/codegen/Epilogue.h"
+#include "backends/cuda/codegen/Nibbles.h"
 
 using namespace mlir;
 using namespace npuc;
@@ -30,7 +32,7 @@ int64_t tileOf(int64_t size, int64_t least) {
 struct Tiling {
   int64_t m, n, warpsM, warpsN, warpsK;
 
-  Tiling(const Product &p, const Machine &machine)
+  Tiling(const Product &p, const Machine &machine, const FourBits *weights = nullptr)
       : m(tileOf(p.m.size(), leastM)), n(tileOf(p.n.size(), leastN)) {
     // Of few rows, what takes time is to read B, from as many cores as there are. Otherwise half a tile takes
     // half the time if it still has a core of its own.
@@ -41,7 +43,7 @@ struct Tiling {
     warpsN = n / 32;
     int64_t steps = llvm::divideCeil(p.k.size(), p.elementsOfRow());
     warpsK = std::max<int64_t>(1, leastWarps / (warpsM * warpsN));
-    while (warpsK > steps)
+    while (warpsK > steps || (weights && !weights->dividesSteps(warpsK)))
       warpsK /= 2;
   }
   int64_t blocks(const Product &p) const {
@@ -51,9 +53,12 @@ struct Tiling {
 
 class ContractionWriter {
 public:
+  /// `results`: m and n along the loops of `contraction`, whose results the sums are. `weights`: B's, or
+  /// null.
   ContractionWriter(const tile::Group &group, LinalgOp contraction, const Product &product,
-                    const Tiling &tiling, Kernel &kernel)
-      : group(group), contraction(contraction), p(product), kernel(kernel), e(kernel.emit()) {
+                    const Product &results, const FourBits *weights, const Tiling &tiling, Kernel &kernel)
+      : group(group), contraction(contraction), p(product), results(results), weights(weights),
+        kernel(kernel), e(kernel.emit()) {
     tileM = tile.rows = tiling.m;
     tileN = tile.columns = tiling.n;
     tile.interleaved = p.interleavesColumns();
@@ -88,32 +93,41 @@ public:
                lane);
     e.barrier();
     RootLoops loops(group, e);
-    loops.place(contraction, p.batch, batch);
-    tile.finish(kernel, group, contraction, p, memory, firstM, firstN, loops,
-                [&](Value m, RootLoops &at) { at.place(contraction, p.m, m); });
+    loops.place(contraction, results.batch, batch);
+    tile.finish(kernel, group, contraction, results, memory, firstM, firstN, loops,
+                [&](Value m, RootLoops &at) { at.place(contraction, results.m, m); });
     return success();
   }
 
 private:
   int64_t bytesOf(int64_t tile) const { return warpsK * tilePitch(tile, warpsK); }
-  int64_t stageBytes() const { return bytesOf(tileM) + bytesOf(tileN); }
+  int64_t stageBytes() const {
+    return bytesOf(tileM) + (weights ? Nibbles::bytes(*weights, tileN, warpsK) : bytesOf(tileN));
+  }
   int64_t tilesOfWarpM() const { return tileM / warpsM / 16; }
   int64_t tilesOfWarpN() const { return tileN / warpsN / 8; }
 
   SmallVector<Value> multiply() {
     TileLoader a(kernel, p.a, p.m, p.k, p.batch, tileM, firstM, batch, thread, warpsK);
-    TileLoader b(kernel, p.b, p.n, p.k, p.batch, tileN, firstN, batch, thread, warpsK);
+    std::optional<TileLoader> b;
+    if (weights)
+      nibbles.emplace(kernel, *weights, tileN, warpsN, warpsK,
+                      Nibbles::Place{thread, lane, warpN, warpK, firstN});
+    else
+      b.emplace(kernel, p.b, p.n, p.k, p.batch, tileN, firstN, batch, thread, warpsK);
     auto loadStep = [&](Value step, Value stage) {
       Value begin = e.mul(stage, stageBytes());
       a.load(step, e.address(memory, e.b.getI8Type(), begin));
-      b.load(step, e.address(memory, e.b.getI8Type(), e.add(begin, bytesOf(tileM))));
+      Value second = e.address(memory, e.b.getI8Type(), e.add(begin, bytesOf(tileM)));
+      weights ? nibbles->load(step, second) : b->load(step, second);
     };
     for (int64_t step = 0; step < stages - 1; ++step) {
       if (step < steps)
         loadStep(e.index(step), e.index(step));
       NVVM::CpAsyncCommitGroupOp::create(e.b, e.loc);
     }
-    SmallVector<Value> sums(tilesOfWarpM() * tilesOfWarpN() * 4, e.zero(p.sumType()));
+    SmallVector<Value> sums(tilesOfWarpM() * tilesOfWarpN() * 4,
+                            e.zero(getElementTypeOrSelf(contraction->getResult(0).getType())));
     auto loop = scf::ForOp::create(e.b, e.loc, e.index(0), e.index(steps), e.index(1), sums);
     {
       OpBuilder::InsertionGuard guard(e.b);
@@ -125,42 +139,77 @@ private:
       e.when(e.less(ahead, steps), [&] { loadStep(ahead, e.rem(ahead, stages)); });
       NVVM::CpAsyncCommitGroupOp::create(e.b, e.loc);
       sums.assign(loop.getRegionIterArgs().begin(), loop.getRegionIterArgs().end());
-      multiplyStage(e.mul(e.rem(step, stages), stageBytes()), sums);
+      multiplyStage(step, e.mul(e.rem(step, stages), stageBytes()), sums);
       scf::YieldOp::create(e.b, e.loc, sums);
     }
     e.barrier(); // Nobody needs the operands.
     return SmallVector<Value>(loop.getResults());
   }
 
-  void multiplyStage(Value begin, SmallVector<Value> &sums) {
+  void multiplyStage(Value step, Value begin, SmallVector<Value> &sums) {
     auto at = [&](Value bytes) { return e.address(memory, e.b.getI8Type(), e.add(begin, bytes)); };
-    Value a = at(e.mul(warpK, tilePitch(tileM, warpsK))),
-          b = at(e.add(e.mul(warpK, tilePitch(tileN, warpsK)), bytesOf(tileM)));
+    Value a = at(e.mul(warpK, tilePitch(tileM, warpsK)));
     int64_t tilesM = tilesOfWarpM(), tilesN = tilesOfWarpN();
-    for (int64_t step = 0; step < rowBytes / stepBytes; ++step) {
-      SmallVector<Value> columns; // Two registers for each tile of eight columns.
-      for (int64_t n = 0; n < tilesN; n += 2) {
-        Value first = e.add(e.mul(warpN, tileN / warpsN), n * 8);
-        llvm::append_range(columns, p.b.rowsAreK
-                                        ? loadTransposedColumns(kernel, p, b, tileN, first, step, lane)
-                                        : loadColumns(kernel, b, first, step, lane));
+    if (!weights) {
+      Value b = at(e.add(e.mul(warpK, tilePitch(tileN, warpsK)), bytesOf(tileM)));
+      for (int64_t k = 0; k < rowBytes / stepBytes; ++k) {
+        SmallVector<Value> columns = columnsOf(b, k);
+        for (int64_t m = 0; m < tilesM; ++m) {
+          SmallVector<Value> rows = rowsOf(a, m, k);
+          for (int64_t n = 0; n < tilesN; ++n)
+            multiplyAdd(kernel, p, rows, ArrayRef(columns).slice(n * 2, 2), sumsOf(sums, m, n));
+        }
       }
+      return;
+    }
+    // Steps that have a scale in common are summed before they get it.
+    nibbles->enter(step, at(e.index(bytesOf(tileM))));
+    int64_t together = nibbles->stepsOfGroup();
+    for (int64_t first = 0; first < rowBytes / stepBytes; first += together) {
+      nibbles->enterGroup(first);
+      SmallVector<SmallVector<Value>> columns;
+      for (int64_t k = 0; k < together; ++k)
+        columns.push_back(nibbles->columns(first + k));
       for (int64_t m = 0; m < tilesM; ++m) {
-        SmallVector<Value> rows =
-            loadRows(kernel, a, e.add(e.mul(warpM, tileM / warpsM), m * 16), step, lane);
+        SmallVector<SmallVector<Value>> rows;
+        for (int64_t k = 0; k < together; ++k)
+          rows.push_back(rowsOf(a, m, first + k));
         for (int64_t n = 0; n < tilesN; ++n) {
-          MutableArrayRef<Value> sum = MutableArrayRef(sums).slice((m * tilesN + n) * 4, 4);
-          multiplyAdd(kernel, p, rows, ArrayRef(columns).slice(n * 2, 2), sum);
+          SmallVector<Value> group = nibbles->begin(n);
+          for (int64_t k = 0; k < together; ++k)
+            multiplyAdd(kernel, p, rows[k], ArrayRef(columns[k]).slice(n * 2, 2), group);
+          nibbles->finish(n, group, sumsOf(sums, m, n));
         }
       }
     }
   }
 
+  MutableArrayRef<Value> sumsOf(MutableArrayRef<Value> sums, int64_t m, int64_t n) const {
+    return sums.slice((m * tilesOfWarpN() + n) * 4, 4);
+  }
+
+  SmallVector<Value> rowsOf(Value tile, int64_t m, int64_t k) {
+    return loadRows(kernel, tile, e.add(e.mul(warpM, tileM / warpsM), m * 16), k, lane);
+  }
+
+  /// Two registers for each tile of eight columns.
+  SmallVector<Value> columnsOf(Value tile, int64_t k) {
+    SmallVector<Value> columns;
+    for (int64_t n = 0; n < tilesOfWarpN(); n += 2) {
+      Value first = e.add(e.mul(warpN, tileN / warpsN), n * 8);
+      llvm::append_range(columns, p.b.rowsAreK ? loadTransposedColumns(kernel, p, tile, tileN, first, k, lane)
+                                               : loadColumns(kernel, tile, first, k, lane));
+    }
+    return columns;
+  }
+
   const tile::Group &group;
   LinalgOp contraction;
-  const Product &p;
+  const Product &p, &results;
+  const FourBits *weights;
   Kernel &kernel;
   Emit e;
+  std::optional<Nibbles> nibbles;
   TileOfSums tile;
   int64_t tileM, tileN, warpsM, warpsN, warpsK, steps, stages;
   Value memory, thread, lane, warpM, warpN, warpK, firstM, firstN, batch;
@@ -197,5 +246,14 @@ LogicalResult npuc::cuda::writeContraction(const tile::Group &group, const Machi
   std::optional<Product> product = productOf(contraction, machine);
   if (!product)
     return failure();
-  return ContractionWriter(group, contraction, *product, Tiling(*product, machine), kernel).write(machine);
+  return ContractionWriter(group, contraction, *product, *product, nullptr, Tiling(*product, machine), kernel)
+      .write(machine);
+}
+
+LogicalResult npuc::cuda::writeFourBits(const tile::Group &group, const FourBits &weights,
+                                        const Machine &machine, Kernel &kernel) {
+  const Product &product = weights.product;
+  return ContractionWriter(group, weights.sums, product, weights.results, &weights,
+                           Tiling(product, machine, &weights), kernel)
+      .write(machine);
 }

@@ -60,7 +60,7 @@ void TileOfSums::finish(Kernel &kernel, const tile::Group &group, LinalgOp contr
   LinalgOp root = group.root();
   tile::Group formulas;
   llvm::copy_if(group.operations, std::back_inserter(formulas.operations),
-                [](LinalgOp op) { return !tile::isContraction(op); });
+                [&](LinalgOp op) { return op != contraction && !tile::isContraction(op); });
   int64_t lanes = lanesOf(root == contraction ? group : formulas, product.n.extents.back());
   int64_t sizeM = product.m.size(), sizeN = product.n.size();
   int64_t runs = columns / lanes;
@@ -78,7 +78,7 @@ void TileOfSums::finish(Kernel &kernel, const tile::Group &group, LinalgOp contr
   if (sizeN % columns)
     require(e.less(n, sizeN));
   e.when(inside, [&] {
-    Type type = product.sumType();
+    Type type = getElementTypeOrSelf(contraction->getResult(0).getType());
     Lanes sums;
     for (int64_t first = 0, width = std::min<int64_t>(lanes, 4); first < lanes; first += width) {
       Value at = placeOf(e, row, e.add(column, first));

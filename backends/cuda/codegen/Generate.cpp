@@ -1,6 +1,7 @@
 #include "backends/cuda/codegen/Generate.h"
 
 #include "backends/cuda/codegen/Divide.h"
+#include "backends/cuda/codegen/FourBits.h"
 #include "backends/cuda/codegen/Kernel.h"
 #include "backends/cuda/codegen/Order.h"
 #include "backends/cuda/codegen/Pack.h"
@@ -85,15 +86,20 @@ public:
       return failure();
     orderResults(function);
     packOperands(function, machine);
+    takeFourBits();
     divideSums(function, machine);
     if (failed(addArguments()))
       return failure();
     bool good = true;
+    auto contracts = [&](linalg::LinalgOp op) { return tile::isContraction(op) || fourBits.contains(op); };
     auto writeAll = [&](const tile::Group &group) {
-      for (const tile::Group &part : splitGroup(group))
+      for (const tile::Group &part : splitGroup(group, contracts))
         good &= succeeded(write(part));
     };
     for (tile::Group &group : tile::formGroups(function)) {
+      llvm::erase_if(group.operations, [&](linalg::LinalgOp op) { return ofGroups.contains(op); });
+      if (group.operations.empty())
+        continue;
       writeAll(takeOperands(group));
       if (failed(tryForm(writeAttention, group)))
         writeAll(group);
@@ -128,6 +134,19 @@ private:
     return success(good);
   }
 
+  void takeFourBits() {
+    SmallVector<Value> constants;
+    for (FourBits &found : packFourBits(function, machine)) {
+      for (Value constant : {found.weights, found.scales, found.offsets, found.zeroPoints})
+        if (constant)
+          constants.push_back(constant);
+      if (found.contraction != found.sums)
+        ofGroups.insert(found.contraction);
+      fourBits.try_emplace(found.sums, std::move(found));
+    }
+    eraseUnread(function, constants);
+  }
+
   LogicalResult addArguments() {
     for (BlockArgument argument : function.getArguments()) {
       auto name = function.getArgAttrOfType<StringAttr>(argument.getArgNumber(), lower::nameAttr);
@@ -149,7 +168,8 @@ private:
     return success();
   }
 
-  LogicalResult tryForm(Form form, const tile::Group &group) {
+  using AnyForm = llvm::function_ref<LogicalResult(const tile::Group &, const Machine &, Kernel &)>;
+  LogicalResult tryForm(AnyForm form, const tile::Group &group) {
     Kernel kernel(*module, group.root().getLoc());
     if (failed(form(group, machine, kernel))) {
       kernel.erase();
@@ -161,6 +181,15 @@ private:
   }
 
   LogicalResult write(const tile::Group &group) {
+    for (linalg::LinalgOp op : group.operations)
+      if (auto found = fourBits.find(op); found != fourBits.end()) {
+        auto form = [&](const tile::Group &all, const Machine &on, Kernel &kernel) {
+          return writeFourBits(all, found->second, on, kernel);
+        };
+        if (succeeded(tryForm(form, group)))
+          return success();
+        return group.root()->emitError("has no kernel: it has more rows than a launch");
+      }
     static constexpr Form forms[] = {writeContraction, writePointwise, writeRows};
     for (Form form : forms)
       if (succeeded(tryForm(form, group)))
@@ -225,6 +254,8 @@ private:
   Machine machine;
   OwningOpRef<ModuleOp> module;
   Program program;
+  llvm::DenseMap<Operation *, FourBits> fourBits; ///< By what has the sums.
+  llvm::DenseSet<Operation *> ofGroups;       ///< Contractions whose results only these have in registers.
   std::map<std::string, std::string> kernels; ///< Names, by their text.
   std::vector<Lifetime> lifetimes;
   llvm::DenseMap<Value, size_t> lifetimeOf;

@@ -18,12 +18,6 @@ using lower::LinalgBuilder;
 
 namespace {
 
-/// The argument that a tensor is all the elements of, in another shape, if that is a constant.
-BlockArgument constantOf(Value tensor) {
-  auto argument = dyn_cast<BlockArgument>(lower::withoutReshapes(tensor));
-  return argument && lower::isConstant(argument) ? argument : BlockArgument();
-}
-
 /// Whether a dimension of an operand runs along loops of k alone.
 bool isOfK(LinalgOp op, AffineExpr index) {
   AffineMap sums = op.getMatchingIndexingMap(op.getDpsInitOperand(0));
@@ -83,24 +77,6 @@ std::optional<SmallVector<int64_t>> orderOf(LinalgOp op, unsigned input) {
   }
   order.append(last);
   return stays ? std::nullopt : std::optional(order);
-}
-
-/// The value of a constant in another shape.
-TypedAttr valueOf(BlockArgument argument, RankedTensorType viewed) {
-  auto function = cast<func::FuncOp>(argument.getOwner()->getParentOp());
-  auto value = function.getArgAttrOfType<TypedAttr>(argument.getArgNumber(), lower::valueAttr);
-  return viewed == argument.getType() ? value
-                                      : TypedAttr(nn::ReshapedAttr::get(viewed.getContext(), value, viewed));
-}
-
-/// A constant like `argument`, but for its value.
-Value constantLike(BlockArgument argument, RankedTensorType type, TypedAttr value) {
-  auto function = cast<func::FuncOp>(argument.getOwner()->getParentOp());
-  auto attributes = NamedAttrList(function.getArgAttrDict(argument.getArgNumber()));
-  attributes.set(lower::valueAttr, value);
-  unsigned last = function.getNumArguments();
-  (void)function.insertArgument(last, type, attributes.getDictionary(type.getContext()), argument.getLoc());
-  return function.getArgument(last);
 }
 
 /// Rows of `shape`'s last `inner` dimensions as the first elements of rows of `whole`'s last dimension.
@@ -195,6 +171,38 @@ void copyRows(linalg::GenericOp op, const Dims &k) {
 
 } // namespace
 
+BlockArgument npuc::cuda::constantOf(Value tensor) {
+  auto argument = dyn_cast<BlockArgument>(lower::withoutReshapes(tensor));
+  return argument && lower::isConstant(argument) ? argument : BlockArgument();
+}
+
+TypedAttr npuc::cuda::valueOf(BlockArgument argument, RankedTensorType viewed) {
+  auto function = cast<func::FuncOp>(argument.getOwner()->getParentOp());
+  auto value = function.getArgAttrOfType<TypedAttr>(argument.getArgNumber(), lower::valueAttr);
+  return viewed == argument.getType() ? value
+                                      : TypedAttr(nn::ReshapedAttr::get(viewed.getContext(), value, viewed));
+}
+
+Value npuc::cuda::constantLike(BlockArgument argument, RankedTensorType type, TypedAttr value) {
+  auto function = cast<func::FuncOp>(argument.getOwner()->getParentOp());
+  auto attributes = NamedAttrList(function.getArgAttrDict(argument.getArgNumber()));
+  attributes.set(lower::valueAttr, value);
+  unsigned last = function.getNumArguments();
+  (void)function.insertArgument(last, type, attributes.getDictionary(type.getContext()), argument.getLoc());
+  return function.getArgument(last);
+}
+
+void npuc::cuda::eraseUnread(func::FuncOp function, ArrayRef<Value> read) {
+  // Views of what is not read any more, and then that.
+  for (Operation &op : llvm::make_early_inc_range(llvm::reverse(function.front())))
+    if (isa<tensor::ExpandShapeOp, tensor::CollapseShapeOp>(op) && op.use_empty())
+      op.erase();
+  for (unsigned i = function.getNumArguments(); i-- > 0;)
+    if (lower::isConstant(function.getArgument(i)) && function.getArgument(i).use_empty() &&
+        !llvm::is_contained(read, function.getArgument(i)))
+      (void)function.eraseArgument(i);
+}
+
 void npuc::cuda::packOperands(func::FuncOp function, const Machine &machine) {
   SmallVector<linalg::GenericOp> products;
   function.walk([&](linalg::GenericOp op) {
@@ -236,11 +244,5 @@ void npuc::cuda::packOperands(func::FuncOp function, const Machine &machine) {
     if (!productOf(op, machine))
       copyRows(op, k);
   }
-  // Views of what is not read any more, and then that.
-  for (Operation &op : llvm::make_early_inc_range(llvm::reverse(function.front())))
-    if (isa<tensor::ExpandShapeOp, tensor::CollapseShapeOp>(op) && op.use_empty())
-      op.erase();
-  for (unsigned i = function.getNumArguments(); i-- > 0;)
-    if (lower::isConstant(function.getArgument(i)) && function.getArgument(i).use_empty())
-      (void)function.eraseArgument(i);
+  eraseUnread(function);
 }

@@ -15,4 +15,13 @@ namespace npuc::cuda {
 /// copied.
 void packOperands(mlir::func::FuncOp function, const Machine &machine);
 
+/// The argument that a tensor is all the elements of, in another shape, if that is a constant.
+mlir::BlockArgument constantOf(mlir::Value tensor);
+/// The value of a constant in another shape.
+mlir::TypedAttr valueOf(mlir::BlockArgument constant, mlir::RankedTensorType viewed);
+/// A constant like `constant`, but for its value.
+mlir::Value constantLike(mlir::BlockArgument constant, mlir::RankedTensorType type, mlir::TypedAttr value);
+/// Takes constants that nothing reads from the function, but for those of `read`, and views of them.
+void eraseUnread(mlir::func::FuncOp function, llvm::ArrayRef<mlir::Value> read = {});
+
 } // namespace npuc::cuda

@@ -23,7 +23,7 @@ bool isFormula(LinalgOp op) {
 
 /// The formulas of a contraction's sums in the group, but for those that need a reduction of the same sums
 /// too.
-llvm::DenseSet<Operation *> formulasOfSums(const tile::Group &group) {
+llvm::DenseSet<Operation *> formulasOfSums(const tile::Group &group, Contracts isContraction) {
   // Which contractions an operation depends on, by number: through formulas alone, and through reductions.
   struct Sources {
     llvm::SmallBitVector sums, reduced;
@@ -45,7 +45,7 @@ llvm::DenseSet<Operation *> formulasOfSums(const tile::Group &group) {
     } else {
       sources.reduced |= sources.sums;
       sources.sums.reset();
-      if (tile::isContraction(op))
+      if (isContraction(op))
         sources.sums.set(number);
     }
     known[op] = std::move(sources);
@@ -55,12 +55,12 @@ llvm::DenseSet<Operation *> formulasOfSums(const tile::Group &group) {
 
 } // namespace
 
-SmallVector<tile::Group> npuc::cuda::splitGroup(const tile::Group &group) {
-  llvm::DenseSet<Operation *> finishes = formulasOfSums(group);
+SmallVector<tile::Group> npuc::cuda::splitGroup(const tile::Group &group, Contracts isContraction) {
+  llvm::DenseSet<Operation *> finishes = formulasOfSums(group, isContraction);
   std::vector<Part> parts;
   llvm::DenseMap<Operation *, size_t> partOf;
   for (LinalgOp op : llvm::reverse(group.operations)) {
-    bool contracts = tile::isContraction(op), finishing = finishes.contains(op);
+    bool contracts = isContraction(op), finishing = finishes.contains(op);
     auto joins = [&](size_t index) {
       const Part &part = parts[index];
       if (contracts && (part.contracts || part.reduces || !part.finishes))

@@ -195,6 +195,39 @@ std::optional<Product> npuc::cuda::productOf(LinalgOp op, const Machine &machine
   return p;
 }
 
+std::optional<Product> npuc::cuda::productOfGroups(LinalgOp op, ArrayRef<unsigned> columns, unsigned group,
+                                                   unsigned k, const Machine &machine) {
+  Product p;
+  p.elementA = getElementTypeOrSelf(op.getDpsInputs()[0].getType());
+  p.elementB = getElementTypeOrSelf(op.getDpsInputs()[1].getType());
+  bool ofBytes = p.elementA.isInteger(8) && p.elementB.isInteger(8),
+       ofFloats = p.elementA == p.elementB && (p.elementA.isF16() || p.elementA.isBF16());
+  std::optional<OperandView> a = viewOf(op, 0);
+  AffineMap sums = op.getMatchingIndexingMap(op.getDpsInitOperand(0));
+  if (!a || !(ofBytes || ofFloats) || !machine.multiplies(p.elementA) || !sums.isProjectedPermutation())
+    return std::nullopt;
+  p.a = *a;
+  SmallVector<int64_t> extents = op.getStaticLoopRanges();
+  AffineMap mapOfA = op.getMatchingIndexingMap(op.getDpsInputOperand(0));
+  for (unsigned loop = 0; loop < extents.size(); ++loop) {
+    bool isColumn = llvm::is_contained(columns, loop), isK = loop == group || loop == k,
+         inA = mapOfA.isFunctionOfDim(loop), inC = sums.isFunctionOfDim(loop);
+    if (inA == isColumn || (!isK && !inC))
+      return std::nullopt;
+    if (!isColumn && !isK && extents[loop] > 1)
+      p.m.loops.push_back(loop);
+  }
+  llvm::copy_if(columns, std::back_inserter(p.n.loops), [&](unsigned loop) { return extents[loop] > 1; });
+  p.k.loops = {group, k};
+  for (Dims *dims : {&p.n, &p.k})
+    dims->extents = llvm::map_to_vector(dims->loops, [&](unsigned loop) { return extents[loop]; });
+  sortByStride(p.m, p.a.strides, extents);
+  SmallVector<Run> runs = p.k.runs(p.a.strides);
+  if (p.n.loops.empty() || runs.size() != 1 || runs[0].stride != 1 || !isAligned(p.a, {&p.m}))
+    return std::nullopt;
+  return p;
+}
+
 TileLoader::TileLoader(Kernel &kernel, const OperandView &operand, const Dims &rows, const Dims &k,
                        const Dims &batch, int64_t tile, Value first, Value batchAt, Value thread,
                        int64_t parts)

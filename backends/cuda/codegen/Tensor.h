@@ -64,6 +64,11 @@ struct Product {
 std::optional<Product> productOf(mlir::linalg::LinalgOp contraction, const Machine &machine,
                                  bool inRegisters = false);
 
+/// The same where B is computed on the way to registers, from memory that other operations describe: its
+/// loops are `columns`, and `group` and `k`, which are one run of A. B is not set.
+std::optional<Product> productOfGroups(mlir::linalg::LinalgOp contraction, llvm::ArrayRef<unsigned> columns,
+                                       unsigned group, unsigned k, const Machine &machine);
+
 /// Bytes of k in a row of a tile, and in one mma; of a copy.
 inline constexpr int64_t rowBytes = 64, stepBytes = 32, chunkBytes = 16;
 
