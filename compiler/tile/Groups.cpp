@@ -27,13 +27,23 @@ bool hasConstantOperand(LinalgOp op) {
   return llvm::any_of(op.getDpsInputs(), isConstantTensor);
 }
 
+/// It sums what a multiplication by a constant gives that a backend keeps: the backend knows it, so it stays.
+bool isKept(LinalgOp op) {
+  return op.getNumReductionLoops() > 0 && llvm::any_of(op.getDpsInputs(), [](Value input) {
+           auto producer = input.getDefiningOp<LinalgOp>();
+           return producer && llvm::any_of(producer.getDpsInputs(), [](Value operand) {
+                    return operand.getDefiningOp() && operand.getDefiningOp()->hasAttr(constantAttr);
+                  });
+         });
+}
+
 /// A formula of the sums of a multiplication by constants: it stays with that, so that the sums, which are
 /// wider than the formula's results, need not leave the core.
 bool finishesSums(LinalgOp op) {
   return llvm::any_of(op.getDpsInputs(), [](Value input) {
     auto producer = input.getDefiningOp<LinalgOp>();
-    return producer && npuc::tile::isContraction(producer) && hasConstantOperand(producer) &&
-           producer->hasOneUse();
+    return producer && producer->hasOneUse() &&
+           ((npuc::tile::isContraction(producer) && hasConstantOperand(producer)) || isKept(producer));
   });
 }
 
@@ -219,7 +229,8 @@ SmallVector<Group> npuc::tile::formGroups(func::FuncOp function) {
                   (contents.contractions == 0 || cuttableWith == cuttable || losesColumnsOnly());
       // What a reduction to one value needs and what needs it run on one core, if that is not much.
       bool fitsOneCore = with.contractions == 0 && cuttableWith.none() && isSmall(root) &&
-                         isSmall(candidate) && (cuttable.none() || candidate.getNumParallelLoops() == 0);
+                         isSmall(candidate) && !isKept(candidate) &&
+                         (cuttable.none() || candidate.getNumParallelLoops() == 0);
       if (!fits && !fitsOneCore) {
         tell(candidate, root, "the group would lose loops that it can be cut along");
         members.remove(candidate);

@@ -31,9 +31,11 @@ inline constexpr llvm::StringLiteral groupAttr = "npu.group", stepsAttr = "npu.s
 /// A multiplication and addition over reduction loops: `sums += lhs * rhs`, operands widened.
 bool isContraction(mlir::linalg::LinalgOp op);
 
-/// A tensor that is the same in every launch: an argument with a constant's role, or a view of one; or what has
-/// `constantAttr`, because a backend keeps a constant in its place.
+/// Of an operation that stands for a constant, which a backend keeps in its place.
 inline constexpr llvm::StringLiteral constantAttr = "npu.constant";
+
+/// A tensor that is the same in every launch: an argument with a constant's role, or a view of one; or what
+/// has `constantAttr`.
 bool isConstantTensor(mlir::Value value);
 
 /// Of a contraction, the loops that the second operand has and the first has not.

@@ -252,8 +252,10 @@ LogicalResult npuc::cuda::writeContraction(const tile::Group &group, const Machi
 
 LogicalResult npuc::cuda::writeFourBits(const tile::Group &group, const FourBits &weights,
                                         const Machine &machine, Kernel &kernel) {
-  const Product &product = weights.product;
-  return ContractionWriter(group, weights.sums, product, weights.results, &weights,
-                           Tiling(product, machine, &weights), kernel)
+  FourBits now = weights; // Since it was found operations may have been written anew.
+  if (failed(now.findOperand(machine)))
+    return failure();
+  return ContractionWriter(group, now.sums, now.product, now.results, &now,
+                           Tiling(now.product, machine, &now), kernel)
       .write(machine);
 }

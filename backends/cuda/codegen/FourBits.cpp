@@ -156,16 +156,14 @@ std::optional<FourBits> fourBitsOf(LinalgOp contraction, const Machine &machine)
   AffineMap map = contraction.getMatchingIndexingMap(contraction.getDpsInputOperand(1));
   if (!unpacking || !map.isProjectedPermutation() || !startsAtZero(contraction))
     return std::nullopt;
-  SmallVector<unsigned> columns;
-  for (unsigned dim = 0; dim < map.getNumResults(); ++dim)
-    columns.push_back(map.getDimPosition(dim));
-  unsigned k = columns.pop_back_val(), group = columns.pop_back_val();
-  std::optional<Product> product = productOfGroups(contraction, columns, group, k, machine);
-  if (!product)
-    return std::nullopt;
   FourBits found;
   found.contraction = found.sums = contraction;
-  found.product = found.results = *product;
+  for (unsigned dim = 0; dim < map.getNumResults(); ++dim)
+    found.columns.push_back(map.getDimPosition(dim));
+  found.k = found.columns.pop_back_val();
+  found.group = found.columns.pop_back_val();
+  if (failed(found.findOperand(machine)))
+    return std::nullopt;
   auto shape = cast<RankedTensorType>(unpack->getResult(0).getType()).getShape();
   found.groups = shape.drop_back().back();
   found.each = shape.back();
@@ -176,13 +174,11 @@ std::optional<FourBits> fourBitsOf(LinalgOp contraction, const Machine &machine)
       (found.groups > 1 && found.each % block && block % found.each))
     return std::nullopt;
   OpOperand *scales = unpacking->scales, *offsets = nullptr;
-  if (!product->isFloat()) {
-    std::optional<GroupSums> sums = groupSumsOf(contraction, columns, group);
+  if (!found.product.isFloat()) {
+    std::optional<GroupSums> sums = groupSumsOf(contraction, found.columns, found.group);
     if (!sums)
       return std::nullopt;
     found.sums = sums->op;
-    found.results.m = alongResult(contraction, product->m);
-    found.results.n = alongResult(contraction, product->n);
     scales = sums->scales;
     offsets = sums->offsets;
   }
@@ -258,6 +254,17 @@ Value storedParameters(const FourBits &found, Value parameters) {
 }
 
 } // namespace
+
+LogicalResult FourBits::findOperand(const Machine &machine) {
+  std::optional<Product> found = productOfGroups(contraction, columns, group, k, machine);
+  if (!found)
+    return failure();
+  product = results = *found;
+  if (sums != contraction)
+    for (Dims *dims : {&results.m, &results.n})
+      *dims = alongResult(contraction, *dims);
+  return success();
+}
 
 int64_t FourBits::blocksOfN() const {
   return llvm::divideCeil(product.n.size(), columnsOfBlock);

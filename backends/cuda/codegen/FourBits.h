@@ -13,6 +13,9 @@ struct FourBits {
   mlir::linalg::LinalgOp contraction;
   /// What has the sums over groups: the contraction, or of integers a reduction of its result.
   mlir::linalg::LinalgOp sums;
+  /// Loops of the contraction.
+  llvm::SmallVector<unsigned> columns;
+  unsigned group = 0, k = 0;
   /// The contraction's loops; groups are in k, and B is not set. `results`: m and n are those of `sums`.
   Product product, results;
   int64_t groups = 1, each = 0; ///< k is so many groups of so many.
@@ -24,6 +27,8 @@ struct FourBits {
   /// columns]: f32, i32 and i8. Columns are filled up to whole blocks.
   mlir::Value weights, scales, offsets, zeroPoints;
 
+  /// Sets the products by where A lies now. Fails if it lies otherwise than tensor cores read it.
+  mlir::LogicalResult findOperand(const Machine &machine);
   /// Elements of k in a block of weights, which is a row of a tile, and in one mma.
   int64_t elementsOfBlock() const { return product.elementsOfRow(); }
   int64_t elementsOfStep() const { return elementsOfBlock() * stepBytes / rowBytes; }

@@ -86,8 +86,8 @@ public:
       return failure();
     orderResults(function);
     packOperands(function, machine);
-    takeFourBits();
     divideSums(function, machine);
+    takeFourBits();
     if (failed(addArguments()))
       return failure();
     bool good = true;
