@@ -6,6 +6,7 @@
 
 #include "backends/cuda/codegen/Epilogue.h"
 #include "backends/cuda/codegen/Nibbles.h"
+#include "backends/cuda/codegen/Rows.h"
 
 using namespace mlir;
 using namespace npuc;
@@ -15,7 +16,9 @@ using linalg::LinalgOp;
 namespace {
 
 constexpr int64_t leastM = 16, leastN = 32, leastWarps = 4;
-constexpr int64_t greatestStages = 4;
+constexpr int64_t leastStages = 2, greatestStages = 4;
+/// Of a tile of whole rows: these, warps, and sums that a thread has in registers.
+constexpr int64_t greatestRows = 64, greatestWarps = 16, greatestSums = 64;
 /// Steps of a block's loop: of fewer, adding parts in another kernel takes longer than what they save.
 constexpr int64_t leastDividedSteps = 16, leastStepsOfPart = 4;
 constexpr int64_t greatestGridYZ = 65535;
@@ -31,6 +34,7 @@ int64_t tileOf(int64_t size, int64_t least) {
 /// A tile of C, and how many warps share it along each dimension.
 struct Tiling {
   int64_t m, n, warpsM, warpsN, warpsK;
+  bool wholeRows = false;
 
   Tiling(const Product &p, const Machine &machine, const FourBits *weights = nullptr)
       : m(tileOf(p.m.size(), leastM)), n(tileOf(p.n.size(), leastN)) {
@@ -46,6 +50,26 @@ struct Tiling {
     while (warpsK > steps || (weights && !weights->dividesSteps(warpsK)))
       warpsK /= 2;
   }
+  /// A tile of whole rows. Nothing if the registers of a block's threads cannot hold its sums, or shared
+  /// memory them or two steps of operands.
+  static std::optional<Tiling> ofRows(const Product &p, int64_t rows, const Machine &machine) {
+    Tiling tiling(p, machine);
+    tiling.wholeRows = true;
+    tiling.m = rows;
+    tiling.warpsM = rows > 2 * leastM ? 2 : 1;
+    tiling.warpsN = leastWarps;
+    tiling.warpsK = 1;
+    auto columnsOfWarp = [&] { return llvm::alignTo(p.n.size(), 16 * tiling.warpsN) / tiling.warpsN; };
+    while (columnsOfWarp() > 64 && tiling.warpsN < greatestWarps)
+      tiling.warpsN *= 2;
+    tiling.n = tiling.warpsN * columnsOfWarp();
+    TileOfSums sums{tiling.m, tiling.n, p.interleavesColumns(), 1};
+    int64_t operands = leastStages * (tilePitch(tiling.m, 1) + tilePitch(tiling.n, 1));
+    bool fits = tiling.warpsM * tiling.warpsN <= greatestWarps &&
+                rows / tiling.warpsM * columnsOfWarp() <= greatestSums * int64_t(warpSize) &&
+                std::max(operands, sums.bytes()) <= machine.sharedBytesPerBlock;
+    return fits ? std::optional(tiling) : std::nullopt;
+  }
   int64_t blocks(const Product &p) const {
     return llvm::divideCeil(p.m.size(), m) * llvm::divideCeil(p.n.size(), n) * p.batch.size();
   }
@@ -56,9 +80,10 @@ public:
   /// `results`: m and n along the loops of `contraction`, whose results the sums are. `weights`: B's, or
   /// null.
   ContractionWriter(const tile::Group &group, LinalgOp contraction, const Product &product,
-                    const Product &results, const FourBits *weights, const Tiling &tiling, Kernel &kernel)
+                    const Product &results, const FourBits *weights, const Tiling &tiling,
+                    const Machine &machine, Kernel &kernel)
       : group(group), contraction(contraction), p(product), results(results), weights(weights),
-        kernel(kernel), e(kernel.emit()) {
+        kernel(kernel), e(kernel.emit()), wholeRows(tiling.wholeRows) {
     tileM = tile.rows = tiling.m;
     tileN = tile.columns = tiling.n;
     tile.interleaved = p.interleavesColumns();
@@ -67,6 +92,13 @@ public:
     warpsK = tile.parts = tiling.warpsK;
     steps = llvm::divideCeil(p.k.size(), p.elementsOfRow() * warpsK);
     stages = std::min(greatestStages, steps + 1);
+    if (wholeRows) {
+      // Two blocks at once, one multiplies while the other finishes rows; or else one.
+      int64_t least = std::max(leastStages * stageBytes(), tile.bytes());
+      int64_t most =
+          least <= machine.sharedBytesOfTwo ? machine.sharedBytesOfTwo : machine.sharedBytesPerBlock;
+      stages = std::min(stages, most / stageBytes());
+    }
     kernel.threads = unsigned(warpsM * warpsN * warpsK * warpSize);
     kernel.grid = {unsigned(llvm::divideCeil(p.n.size(), tileN)),
                    unsigned(llvm::divideCeil(p.m.size(), tileM)), unsigned(p.batch.size())};
@@ -94,8 +126,11 @@ public:
     e.barrier();
     RootLoops loops(group, e);
     loops.place(contraction, results.batch, batch);
-    tile.finish(kernel, group, contraction, results, memory, firstM, firstN, loops,
-                [&](Value m, RootLoops &at) { at.place(contraction, results.m, m); });
+    if (wholeRows)
+      tile.finishRows(kernel, group, contraction, results, memory, firstM, loops);
+    else
+      tile.finish(kernel, group, contraction, results, memory, firstM, firstN, loops,
+                  [&](Value m, RootLoops &at) { at.place(contraction, results.m, m); });
     return success();
   }
 
@@ -212,8 +247,37 @@ private:
   std::optional<Nibbles> nibbles;
   TileOfSums tile;
   int64_t tileM, tileN, warpsM, warpsN, warpsK, steps, stages;
+  bool wholeRows;
   Value memory, thread, lane, warpM, warpN, warpK, firstM, firstN, batch;
 };
+
+struct ProductOfRows {
+  LinalgOp contraction;
+  Product product;
+};
+
+/// The product of a group that reduces over rows, if its rows are those of the group.
+std::optional<ProductOfRows> productOfRows(const tile::Group &group, const Machine &machine) {
+  LinalgOp contraction;
+  for (LinalgOp op : group.operations)
+    if (tile::isContraction(op) && tile::columnLoops(op).any()) {
+      if (contraction)
+        return std::nullopt;
+      contraction = op;
+    }
+  std::optional<Product> p = contraction ? productOf(contraction, machine) : std::nullopt;
+  if (!p || p->n.loops.size() != 1 || llvm::is_contained(outputsOf(group), contraction) ||
+      !reducesRows(group, contraction))
+    return std::nullopt;
+  llvm::SetVector<Operation *> members = group.members();
+  SmallVector<int> along = tile::loopsAlong(group.root(), members)[contraction];
+  llvm::SmallBitVector rows = tile::cuttableLoops(group.root(), members);
+  auto isOfRows = [&](unsigned loop) { return along[loop] >= 0 && rows[along[loop]]; };
+  if (!llvm::all_of(p->m.loops, isOfRows) || !llvm::all_of(p->batch.loops, isOfRows) ||
+      llvm::any_of(p->n.loops, isOfRows))
+    return std::nullopt;
+  return ProductOfRows{contraction, *p};
+}
 
 } // namespace
 
@@ -232,6 +296,31 @@ int64_t npuc::cuda::partsOfSums(LinalgOp contraction, const Machine &machine) {
   return std::max<int64_t>(parts, 1);
 }
 
+LogicalResult npuc::cuda::writeContractionOfRows(const tile::Group &group, int64_t rows,
+                                                 const Machine &machine, Kernel &kernel) {
+  std::optional<ProductOfRows> known = productOfRows(group, machine);
+  std::optional<Tiling> tiling = known ? Tiling::ofRows(known->product, rows, machine) : std::nullopt;
+  if (!tiling)
+    return failure();
+  return ContractionWriter(group, known->contraction, known->product, known->product, nullptr, *tiling,
+                           machine, kernel)
+      .write(machine);
+}
+
+SmallVector<int64_t> npuc::cuda::rowsOfTiles(const tile::Group &group, const Machine &machine) {
+  SmallVector<int64_t> found;
+  std::optional<ProductOfRows> known = productOfRows(group, machine);
+  for (int64_t rows = greatestRows; known && rows >= leastM; rows /= 2)
+    if (std::optional<Tiling> tiling = Tiling::ofRows(known->product, rows, machine)) {
+      int64_t blocks = tiling->blocks(known->product);
+      if (rows == leastM || 2 * blocks > machine.cores)
+        found.push_back(rows);
+      if (rows <= 2 * leastM && blocks >= machine.cores)
+        break;
+    }
+  return found;
+}
+
 LogicalResult npuc::cuda::writeContraction(const tile::Group &group, const Machine &machine, Kernel &kernel) {
   LinalgOp contraction;
   for (LinalgOp op : group.operations) {
@@ -246,7 +335,8 @@ LogicalResult npuc::cuda::writeContraction(const tile::Group &group, const Machi
   std::optional<Product> product = productOf(contraction, machine);
   if (!product)
     return failure();
-  return ContractionWriter(group, contraction, *product, *product, nullptr, Tiling(*product, machine), kernel)
+  return ContractionWriter(group, contraction, *product, *product, nullptr, Tiling(*product, machine),
+                           machine, kernel)
       .write(machine);
 }
 
@@ -256,6 +346,6 @@ LogicalResult npuc::cuda::writeFourBits(const tile::Group &group, const FourBits
   if (failed(now.findOperand(machine)))
     return failure();
   return ContractionWriter(group, now.sums, now.product, now.results, &now,
-                           Tiling(now.product, machine, &now), kernel)
+                           Tiling(now.product, machine, &now), machine, kernel)
       .write(machine);
 }

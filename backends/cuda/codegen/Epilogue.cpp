@@ -1,5 +1,7 @@
 #include "backends/cuda/codegen/Epilogue.h"
 
+#include "backends/cuda/codegen/Rows.h"
+
 using namespace mlir;
 using namespace npuc;
 using namespace npuc::cuda;
@@ -53,6 +55,24 @@ void TileOfSums::leave(Emit e, Value memory, ArrayRef<Value> sums, Value row, in
       }
 }
 
+Lanes TileOfSums::load(Emit e, Type type, Value memory, Value row, Value column, int64_t lanes) const {
+  Lanes sums;
+  for (int64_t first = 0, width = std::min<int64_t>(lanes, 4); first < lanes; first += width) {
+    Value at = placeOf(e, row, e.add(column, first));
+    Type loaded = width == 1 ? type : Type(VectorType::get(width, type));
+    for (int64_t part = 0; part < parts; ++part) {
+      Value place = e.address(memory, type, e.add(at, part * bytesOfPart() / 4));
+      Lanes own(e.unpack(e.load(loaded, place, unsigned(width * 4))));
+      if (part == 0)
+        sums.append(own);
+      else
+        for (auto [sum, value] : llvm::zip_equal(MutableArrayRef(sums).drop_front(first), own))
+          sum = e.sum(sum, value);
+    }
+  }
+  return sums;
+}
+
 void TileOfSums::finish(Kernel &kernel, const tile::Group &group, LinalgOp contraction,
                         const Product &product, Value memory, Value firstM, Value firstN, RootLoops loops,
                         RowAt rowAt, More more) const {
@@ -79,20 +99,7 @@ void TileOfSums::finish(Kernel &kernel, const tile::Group &group, LinalgOp contr
     require(e.less(n, sizeN));
   e.when(inside, [&] {
     Type type = getElementTypeOrSelf(contraction->getResult(0).getType());
-    Lanes sums;
-    for (int64_t first = 0, width = std::min<int64_t>(lanes, 4); first < lanes; first += width) {
-      Value at = placeOf(e, row, e.add(column, first));
-      Type loaded = width == 1 ? type : Type(VectorType::get(width, type));
-      for (int64_t part = 0; part < parts; ++part) {
-        Value place = e.address(memory, type, e.add(at, part * bytesOfPart() / 4));
-        Lanes own(e.unpack(e.load(loaded, place, unsigned(width * 4))));
-        if (part == 0)
-          sums.append(own);
-        else
-          for (auto [sum, value] : llvm::zip_equal(MutableArrayRef(sums).drop_front(first), own))
-            sum = e.sum(sum, value);
-      }
-    }
+    Lanes sums = load(e, type, memory, row, column, lanes);
     rowAt(m, loops);
     loops.place(contraction, product.n, n, lanes);
     Scalars scalars(e, [&](Value tensor) { return kernel.pointerTo(tensor); });
@@ -104,4 +111,35 @@ void TileOfSums::finish(Kernel &kernel, const tile::Group &group, LinalgOp contr
       values = scalars.evaluate(root, loops.positions(), unsigned(lanes));
     scalars.store(root, loops.positions(), values);
   });
+}
+
+void TileOfSums::finishRows(Kernel &kernel, const tile::Group &group, LinalgOp contraction,
+                            const Product &product, Value memory, Value firstM,
+                            const RootLoops &loops) const {
+  Emit e = kernel.emit();
+  int64_t warps = kernel.threads / warpSize, sizeM = product.m.size();
+  AffineMap map = contraction.getMatchingIndexingMap(contraction.getDpsInitOperand(0));
+  unsigned dimension = *map.getResultPosition(e.b.getAffineDimExpr(product.n.loops.front()));
+  Value warp = e.div(e.threadId(), warpSize), lane = e.rem(e.threadId(), warpSize);
+  // One after another without a loop: those of a warp wait for memory together.
+  for (int64_t first = 0; first < rows; first += warps) {
+    Value row = e.add(warp, first), m = e.add(firstM, row), inside;
+    auto require = [&](Value condition) { inside = inside ? e.both(inside, condition) : condition; };
+    // The last row is computed several times, so that all threads do the same.
+    if (rows % warps) {
+      require(e.less(row, rows));
+      row = e.select(inside, row, e.index(rows - 1));
+    }
+    if (sizeM % rows) {
+      require(e.less(m, sizeM));
+      m = e.select(inside, m, e.index(sizeM - 1));
+    }
+    RootLoops at = loops;
+    at.place(contraction, product.m, m);
+    RowWriter writer(group, kernel, contraction);
+    writer.scalars.sources[contraction->getResult(0)] = [&](ArrayRef<Position> indices, unsigned lanes) {
+      return load(e, product.sumType(), memory, row, indices[dimension].base, lanes);
+    };
+    writer.write(at.positions(), {1, lane, Value(), inside});
+  }
 }

@@ -1,5 +1,5 @@
 // What becomes of a tile of sums: it goes through shared memory, so that formulas of it run over whole rows
-// and global memory is written in 128 bits.
+// and global memory is written in 128 bits, or warps reduce whole rows.
 #pragma once
 
 #include "backends/cuda/codegen/Tensor.h"
@@ -46,6 +46,11 @@ struct TileOfSums {
       Kernel &kernel, const tile::Group &group, mlir::linalg::LinalgOp contraction, const Product &product,
       mlir::Value memory, mlir::Value firstM, mlir::Value firstN, RootLoops loops, RowAt rowAt,
       More more = [](mlir::Value, Scalars &) {}) const;
+  /// Each warp computes some of the tile's rows, as RowWriter does, and stores the group's outputs. The tile
+  /// has all columns of the product. `loops`: where its batch stands.
+  void finishRows(Kernel &kernel, const tile::Group &group, mlir::linalg::LinalgOp contraction,
+                  const Product &product, mlir::Value memory, mlir::Value firstM,
+                  const RootLoops &loops) const;
 
 private:
   /// Words of a row: so many more than there are columns that the rows which are written at once, by a half
@@ -55,6 +60,9 @@ private:
   /// the next: runs of every second row and of every 32 columns are in another order, so that those which
   /// eight threads read at once lie in different banks.
   mlir::Value placeOf(Emit e, mlir::Value row, mlir::Value column) const;
+  /// The sums of `type` at consecutive columns, parts added.
+  Lanes load(Emit e, mlir::Type type, mlir::Value memory, mlir::Value row, mlir::Value column,
+             int64_t lanes) const;
 };
 
 } // namespace npuc::cuda

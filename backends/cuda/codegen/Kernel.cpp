@@ -10,7 +10,9 @@ using namespace npuc::cuda;
 Machine::Machine(const npuc::target::TargetDescription &target)
     : capability(target.gpu().compute_capability()),
       sharedBytesPerBlock(int64_t(target.gpu().shared_bytes_per_block())),
-      cores(npuc::target::coreCount(target)), target(target) {}
+      cores(npuc::target::coreCount(target)),
+      sharedBytesOfTwo(int64_t(target.scratchpad().bytes() / 2 - target.gpu().shared_bytes_reserved())),
+      target(target) {}
 
 bool Machine::multiplies(Type element) const {
   auto has = [&](npuc::ElementType type) { return npuc::target::matrixType(target, type) != nullptr; };
@@ -89,7 +91,17 @@ std::optional<Combiner> npuc::cuda::combinerOf(linalg::LinalgOp op) {
   return Combiner{last, *arith::getNeutralElement(last)};
 }
 
+SmallVector<linalg::LinalgOp> npuc::cuda::outputsOf(const tile::Group &group) {
+  auto isMember = [&](Operation *user) { return llvm::is_contained(group.operations, user); };
+  SmallVector<linalg::LinalgOp> outputs;
+  llvm::copy_if(group.operations, std::back_inserter(outputs), [&](linalg::LinalgOp op) {
+    return op == group.root() || !llvm::all_of(op->getUsers(), isMember);
+  });
+  return outputs;
+}
+
 int64_t npuc::cuda::lanesOf(const tile::Group &group, int64_t extent) {
+  SmallVector<linalg::LinalgOp> outputs = outputsOf(group);
   int64_t widest = 2, lanes = 1;
   for (linalg::LinalgOp op : group.operations)
     for (Value operand : op->getOperands()) {
@@ -97,7 +109,7 @@ int64_t npuc::cuda::lanesOf(const tile::Group &group, int64_t extent) {
       auto producer = operand.getDefiningOp<linalg::LinalgOp>();
       bool inMemory = type && (!producer || !llvm::is_contained(group.operations, producer)) &&
                       !operand.getDefiningOp<linalg::FillOp>() &&
-                      (op == group.root() || !llvm::is_contained(op.getDpsInits(), operand));
+                      (llvm::is_contained(outputs, op) || !llvm::is_contained(op.getDpsInits(), operand));
       if (inMemory)
         widest = std::max<int64_t>(widest, memoryType(type.getElementType()).getIntOrFloatBitWidth() / 8);
     }

@@ -101,8 +101,7 @@ void optimize(llvm::Module &module, llvm::TargetMachine &machine) {
 
 } // namespace
 
-FailureOr<std::string> npuc::cuda::toPtx(ModuleOp module, unsigned capability, unsigned ptxVersion,
-                                         Look look) {
+LogicalResult npuc::cuda::toLlvm(ModuleOp module, unsigned capability, unsigned ptxVersion, Look look) {
   callFunctions(module);
   PassManager passes(module.getContext());
   passes.addPass(createCanonicalizerPass());
@@ -146,11 +145,15 @@ FailureOr<std::string> npuc::cuda::toPtx(ModuleOp module, unsigned capability, u
     return failure();
   optimize(*translated, *machine);
   look(*translated, *machine);
+  return success();
+}
+
+FailureOr<std::string> npuc::cuda::toPtx(llvm::Module &kernels, llvm::TargetMachine &machine) {
   llvm::SmallVector<char, 0> text;
   llvm::raw_svector_ostream stream(text);
   llvm::legacy::PassManager writer;
-  if (machine->addPassesToEmitFile(writer, stream, nullptr, llvm::CodeGenFileType::AssemblyFile))
-    return module.emitError("this LLVM does not write PTX");
-  writer.run(*translated);
+  if (machine.addPassesToEmitFile(writer, stream, nullptr, llvm::CodeGenFileType::AssemblyFile))
+    return failure();
+  writer.run(kernels);
   return std::string(text.begin(), text.end());
 }

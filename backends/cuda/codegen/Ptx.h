@@ -13,12 +13,14 @@ class TargetMachine;
 namespace npuc::cuda {
 
 /// Sees the kernels as LLVM has optimized them, and what they are compiled for.
-using Look = llvm::function_ref<void(const llvm::Module &, llvm::TargetMachine &)>;
+using Look = llvm::function_ref<void(llvm::Module &, llvm::TargetMachine &)>;
 
-/// Lowers the module's kernels to LLVM, links the transcendental functions that they call, optimizes, and
-/// writes PTX for compute capability `capability` (80) in version `ptxVersion` (70: 7.0). Errors are the
+/// Lowers the module's kernels to LLVM for compute capability `capability` (80) and PTX of version
+/// `ptxVersion` (70: 7.0), links the transcendental functions that they call, and optimizes. Errors are the
 /// module's.
-mlir::FailureOr<std::string> toPtx(mlir::ModuleOp module, unsigned capability, unsigned ptxVersion,
-                                   Look look);
+mlir::LogicalResult toLlvm(mlir::ModuleOp module, unsigned capability, unsigned ptxVersion, Look look);
+
+/// The PTX of what `toLlvm` makes.
+mlir::FailureOr<std::string> toPtx(llvm::Module &kernels, llvm::TargetMachine &machine);
 
 } // namespace npuc::cuda

@@ -10,4 +10,7 @@ namespace npuc::cuda {
 std::vector<Prediction> predict(const Program &program, const std::vector<AssembledKernel> &assembled,
                                 const target::TargetDescription &target);
 
+/// The clock that the program leaves the board, in GHz, where ptxas was not asked.
+double clockOf(const Program &program, const target::TargetDescription &target);
+
 } // namespace npuc::cuda
