@@ -58,7 +58,7 @@ private:
         peak = std::max(peak, address + problem_.items[i].bytes);
       }
     }
-    if (best_.addresses.size() != problem_.items.size() || excess(solution) < excess(best_)) {
+    if (best_.peaks.empty() || excess(solution) < excess(best_)) {
       best_ = std::move(solution);
       bestOrder_ = order;
     }

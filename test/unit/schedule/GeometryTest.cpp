@@ -222,6 +222,12 @@ TEST_CASE("Packings are sound and reach the lower bound where that is easy") {
   CHECK(reached > problems / 2);
 }
 
+TEST_CASE("Nothing is packed into no bytes") {
+  PackingProblem problem;
+  problem.memories = 2;
+  CHECK(pack(problem).peaks == std::vector<int64_t>{0, 0});
+}
+
 TEST_CASE("Hill climbing packs what greedy orders do not") {
   // Lives of five buffers over time 0 … 6; the bound is 6 bytes: 4 + 2 at 0, 4 + 2 at 2, 2 + 4 at 4.
   PackingProblem problem;
