@@ -40,14 +40,16 @@ public:
     return false;
   }
 
-  void finish(uint32_t operation) {
-    for (uint32_t b : plan_.buffers[operation])
+  /// `end`: what it uses lives until then.
+  void finish(uint32_t operation, int64_t end) {
+    for (uint32_t b : plan_.buffers[operation]) {
+      lives_[b].second = std::max(lives_[b].second, end);
       if (--users_[b] == 0) {
         reservations_[plan_.lives[b].memory].release(plan_.lives[b].turn);
         free_[plan_.lives[b].memory] += plan_.lives[b].bytes;
         markChanged(plan_.lives[b].memory);
-        lives_[b].second = now_;
       }
+    }
   }
 
   /// Admits those who waited and now find room: calls onAdmitted for each.
@@ -339,8 +341,9 @@ private:
 
   void finish(uint32_t i) {
     markChanged(graph_.cores[i]);
+    // What takes no time must not share bytes with what others have at that moment.
     if (!attempt_.predecessors)
-      memories_.finish(i);
+      memories_.finish(i, std::max(now_, result_.slots[i].start + 1));
     advance(i);
     for (uint32_t s : successors_[i]) {
       earliest_[s] = std::max(earliest_[s], now_ + signalDelay(i, s));
