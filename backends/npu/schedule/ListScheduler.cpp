@@ -3,7 +3,6 @@
 #include "backends/npu/schedule/Memory.h"
 
 #include <algorithm>
-#include <cassert>
 #include <queue>
 
 namespace npuc::schedule {
@@ -15,8 +14,7 @@ using LeastFirst = std::priority_queue<T, std::vector<T>, std::greater<T>>;
 // Room in the on-chip memories and who waits for it.
 class Memories {
 public:
-  Memories(const Plan &plan, const Attempt &attempt, const int64_t &now,
-           std::vector<std::pair<int64_t, int64_t>> &lives)
+  Memories(const Plan &plan, const Attempt &attempt, const int64_t &now, std::vector<Span> &lives)
       : plan_(plan), now_(now), lives_(lives), isPlaced_(plan.lives.size()), users_(plan.lives.size()) {
     const uint32_t count = memoryCount(plan.problem.limits);
     for (uint32_t m = 0; m < count; ++m) {
@@ -126,7 +124,7 @@ private:
 
   const Plan &plan_;
   const int64_t &now_;
-  std::vector<std::pair<int64_t, int64_t>> &lives_;
+  std::vector<Span> &lives_;
   std::vector<Reservation> reservations_;
   std::vector<int64_t> free_; // bytes of each memory
   std::vector<bool> isPlaced_, isChanged_;

@@ -7,12 +7,15 @@
 
 namespace npuc::schedule {
 
+/// A half-open interval of any clock.
+using Span = std::pair<int64_t, int64_t>;
+
 struct Timeline {
   std::vector<Slot> slots;       ///< Of each operation.
   std::vector<uint8_t> dmaClass; ///< Of each operation.
   std::vector<uint32_t> order;   ///< Operations as they start.
   /// Of each on-chip buffer: when it gets room, and when the last operation that uses it is done.
-  std::vector<std::pair<int64_t, int64_t>> lives;
+  std::vector<Span> lives;
   int64_t cycles = 0;
 };
 

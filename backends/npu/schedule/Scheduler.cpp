@@ -11,13 +11,10 @@
 namespace npuc::schedule {
 namespace {
 
-// A half-open interval of any clock.
-using Span = std::pair<int64_t, int64_t>;
-
 // Where buffers lie.
 struct Placement {
-  std::vector<int64_t> addresses;     // of each buffer
-  std::vector<int64_t> peaks, bounds; // of each memory: the end of its highest buffer, and the least possible
+  std::vector<int64_t> addresses; // of each buffer
+  std::vector<int64_t> peaks;     // of each memory: the end of its highest buffer
   bool fits = true;
 };
 
@@ -43,7 +40,7 @@ Placement placeBuffers(const Plan &plan, const std::vector<Span> &spans, bool cl
   for (uint32_t m = 0; m < problem.memories; ++m)
     problem.enough.push_back(memoryAt(plan.problem.limits, m).capacity);
   PackingSolution solution = pack(problem);
-  Placement result{std::vector<int64_t>(plan.lives.size()), std::move(solution.peaks), lowerBounds(problem)};
+  Placement result{std::vector<int64_t>(plan.lives.size()), std::move(solution.peaks)};
   for (uint32_t m = 0; m < problem.memories; ++m)
     result.fits &= plan.need[m].empty() || result.peaks[m] <= problem.enough[m];
   for (size_t b = 0; b < itemOf.size(); ++b)
@@ -65,7 +62,7 @@ std::optional<Placement> placeInOrder(const Plan &plan, Diagnostics &diagnostics
                         fmt::format("no placement of its buffers in the {} of core {} was found",
                                     isa::name(memory.space), memory.core),
                         fmt::format("{} bytes are needed, the least possible is {}, and {} are there",
-                                    placement.peaks[m], placement.bounds[m], memory.capacity),
+                                    placement.peaks[m], std::ranges::max(plan.need[m]), memory.capacity),
                         "use smaller tiles");
   }
   return placement.fits ? std::optional(std::move(placement)) : std::nullopt;
