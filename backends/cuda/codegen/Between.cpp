@@ -1,9 +1,9 @@
 #include "backends/cuda/codegen/Between.h"
 
+#include "backends/cuda/codegen/Tensor.h"
 #include "compiler/lower/LinalgBuilder.h"
 
 #include "mlir/Dialect/Math/IR/Math.h"
-#include "mlir/IR/Matchers.h"
 
 using namespace mlir;
 using namespace npuc;
@@ -44,12 +44,9 @@ bool isPlain(OfRow &row, Value tensor) {
 
 /// Each of a row's threads can begin with what the reduction begins with: an extreme, or a sum with zero.
 bool mayBeginOften(OfRow &row) {
-  auto fill = row.op.getDpsInits()[0].getDefiningOp<linalg::FillOp>();
-  if (!fill)
-    return false;
-  Value begin = fill.getInputs()[0];
-  return !isa<arith::AddFOp, arith::AddIOp>(row.combiner.op) || matchPattern(begin, m_AnyZeroFloat()) ||
-         matchPattern(begin, m_Zero());
+  return isa<arith::AddFOp, arith::AddIOp>(row.combiner.op)
+             ? startsAtZero(row.op)
+             : bool(row.op.getDpsInits()[0].getDefiningOp<linalg::FillOp>());
 }
 
 /// `op`, which computes exp(masked − base), makes a softmax of a row's greatest element among `ofRows`.

@@ -91,12 +91,6 @@ struct GroupSums {
   OpOperand *scales = nullptr, *offsets = nullptr;
 };
 
-bool startsAtZero(LinalgOp op) {
-  auto fill = op.getDpsInits()[0].getDefiningOp<linalg::FillOp>();
-  return fill &&
-         (matchPattern(fill.getInputs()[0], m_AnyZeroFloat()) || matchPattern(fill.getInputs()[0], m_Zero()));
-}
-
 /// `columns`, `group`: the contraction's loops.
 std::optional<GroupSums> groupSumsOf(LinalgOp contraction, ArrayRef<unsigned> columns, unsigned group) {
   if (!contraction->hasOneUse())
@@ -188,21 +182,6 @@ std::optional<FourBits> fourBitsOf(LinalgOp contraction, const Machine &machine)
   found.offsets = offsets ? offsets->get() : Value();
   found.zeroPoints = unpacking->zeroPoints ? unpacking->zeroPoints->get() : Value();
   return found;
-}
-
-/// `value` of `shape` with zeros behind it in dimension `dim`, up to `size`.
-TypedAttr filledUp(TypedAttr value, int64_t dim, int64_t size) {
-  auto type = cast<RankedTensorType>(value.getType());
-  SmallVector<int64_t> shape(type.getShape());
-  int64_t rest = size - shape[dim];
-  if (rest == 0)
-    return value;
-  shape[dim] = rest;
-  RankedTensorType zeros = type.clone(shape);
-  shape[dim] = size;
-  Builder b(type.getContext());
-  TypedAttr parts[] = {value, DenseElementsAttr::get(zeros, b.getZeroAttr(type.getElementType()))};
-  return nn::ConcatenatedAttr::get(type.getContext(), parts, dim, type.clone(shape));
 }
 
 TypedAttr reshaped(TypedAttr value, ArrayRef<int64_t> shape) {

@@ -94,17 +94,12 @@ void padConstant(linalg::GenericOp op, BlockArgument constant, const Dims &k) {
   size_t inner = llvm::count_if(map.getResults(), [&](AffineExpr index) { return isOfK(op, index); });
   SmallVector<int64_t> rows(viewed.getShape().drop_back(inner));
   int64_t elements = chunkBytes * 8 / viewed.getElementTypeBitWidth();
-  auto typeOf = [&](int64_t columns) {
-    SmallVector<int64_t> shape(rows);
-    shape.push_back(columns);
-    return viewed.clone(shape);
-  };
-  RankedTensorType rest = typeOf(llvm::alignTo(k.size(), elements) - k.size()),
-                   whole = typeOf(k.size() + rest.getShape().back());
+  SmallVector<int64_t> shape(rows);
+  shape.push_back(k.size());
   OpBuilder b(op);
-  TypedAttr parts[] = {valueOf(constant, typeOf(k.size())),
-                       DenseElementsAttr::get(rest, b.getZeroAttr(rest.getElementType()))};
-  auto value = nn::ConcatenatedAttr::get(b.getContext(), parts, int64_t(rows.size()), whole);
+  TypedAttr value = filledUp(valueOf(constant, viewed.clone(shape)), int64_t(rows.size()),
+                             llvm::alignTo(k.size(), elements));
+  auto whole = cast<RankedTensorType>(value.getType());
   LinalgBuilder builder(b, op.getLoc());
   operand->set(firstOfRows(builder, constantLike(constant, whole, value), viewed.getShape(), inner));
 }
@@ -170,6 +165,20 @@ void copyRows(linalg::GenericOp op, const Dims &k) {
 }
 
 } // namespace
+
+TypedAttr npuc::cuda::filledUp(TypedAttr value, int64_t dim, int64_t size) {
+  auto type = cast<RankedTensorType>(value.getType());
+  SmallVector<int64_t> shape(type.getShape());
+  int64_t rest = size - shape[dim];
+  if (rest == 0)
+    return value;
+  shape[dim] = rest;
+  RankedTensorType zeros = type.clone(shape);
+  shape[dim] = size;
+  Builder b(type.getContext());
+  TypedAttr parts[] = {value, DenseElementsAttr::get(zeros, b.getZeroAttr(type.getElementType()))};
+  return nn::ConcatenatedAttr::get(type.getContext(), parts, dim, type.clone(shape));
+}
 
 BlockArgument npuc::cuda::constantOf(Value tensor) {
   auto argument = dyn_cast<BlockArgument>(lower::withoutReshapes(tensor));

@@ -19,6 +19,8 @@ void packOperands(mlir::func::FuncOp function, const Machine &machine);
 mlir::BlockArgument constantOf(mlir::Value tensor);
 /// The value of a constant in another shape.
 mlir::TypedAttr valueOf(mlir::BlockArgument constant, mlir::RankedTensorType viewed);
+/// A tensor's value with zeros behind it in dimension `dim`, up to `size`.
+mlir::TypedAttr filledUp(mlir::TypedAttr value, int64_t dim, int64_t size);
 /// A constant like `constant`, but for its value.
 mlir::Value constantLike(mlir::BlockArgument constant, mlir::RankedTensorType type, mlir::TypedAttr value);
 /// Takes constants that nothing reads from the function, but for those of `read`, and views of them.

@@ -127,6 +127,12 @@ std::optional<OperandView> npuc::cuda::viewOf(LinalgOp op, unsigned input) {
   return view;
 }
 
+bool npuc::cuda::startsAtZero(LinalgOp op) {
+  auto fill = op.getDpsInits()[0].getDefiningOp<linalg::FillOp>();
+  return fill &&
+         (matchPattern(fill.getInputs()[0], m_AnyZeroFloat()) || matchPattern(fill.getInputs()[0], m_Zero()));
+}
+
 Type Product::sumType() const {
   Builder b(elementA.getContext());
   return isFloat() ? Type(b.getF32Type()) : Type(b.getI32Type());
@@ -147,9 +153,7 @@ std::optional<Product> npuc::cuda::productOf(LinalgOp op, const Machine &machine
                   (isFloat8(p.elementA) && isFloat8(p.elementB));
   if (!sameKind || !machine.multiplies(p.elementA))
     return std::nullopt;
-  auto fill = op.getDpsInits()[0].getDefiningOp<linalg::FillOp>();
-  if (!fill ||
-      !(matchPattern(fill.getInputs()[0], m_AnyZeroFloat()) || matchPattern(fill.getInputs()[0], m_Zero())))
+  if (!startsAtZero(op))
     return std::nullopt;
   std::optional<OperandView> a = viewOf(op, 0), b = viewOf(op, 1);
   AffineMap sums = op.getMatchingIndexingMap(op.getDpsInitOperand(0));

@@ -58,6 +58,9 @@ struct Product {
   int64_t elementsOfRow() const;
 };
 
+/// What `op` sums up begins with a fill of zeros.
+bool startsAtZero(mlir::linalg::LinalgOp op);
+
 /// A contraction that tensor cores compute: of types that they multiply, from zero, of operands whose runs
 /// are aligned to 128 bits. Nothing if it is none. `inRegisters`: A is computed where it is needed, and B's
 /// rows are steps of k.
